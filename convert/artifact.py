@@ -1,0 +1,131 @@
+"""A converted file and what it says of itself."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from models.config import SpanConfig
+from models.files import sha256_of, size_of
+
+FormatName = Literal["tflite", "coreml"]
+METADATA_KEY = "span_edge"
+"""Name of our entry in a TFLite file's metadata and in a Core ML package's user-defined metadata."""
+
+TOOLS = ("span-edge", "torch", "torchao", "litert-torch", "ai-edge-litert", "coremltools", "tensorflow", "numpy")
+
+
+def tool_versions() -> dict[str, str]:
+    """The installed versions of the tools that shape a converted file; those not installed are left out."""
+    versions = {}
+    for name in TOOLS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The checkpoint a file was made from: its name, its SHA-256, and the quantization method if there was one."""
+
+    name: str
+    sha256: str
+    method: Literal["ptq", "qat"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """One input or output of a converted file.
+
+    Attributes:
+        name: the name an app uses.
+        layout: `NHWC` or `NCHW` for tensors, `image` for Core ML images.
+        dtype: `float32`, `float16` or `uint8`.
+        shape: sizes with None for a flexible axis, in `layout` order; (H, W) for an image.
+        pixel_scale: a stored value times this is intensity in [0, 1] (1 for float tensors, 1/255 for uint8 and images).
+    """
+
+    name: str
+    layout: Literal["NHWC", "NCHW", "image"]
+    dtype: Literal["float32", "float16", "uint8"]
+    shape: tuple[int | None, ...]
+    pixel_scale: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactInfo:
+    """What a converted file carries inside, and its sidecar JSON beside it."""
+
+    format: FormatName
+    recipe: str
+    backend: str
+    config: SpanConfig
+    source: Source
+    input: TensorSpec
+    output: TensorSpec
+    versions: Mapping[str, str]
+    schema: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready data; `from_json` takes it back."""
+        return {**asdict(self), "config": self.config.to_json(), "versions": dict(self.versions)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "ArtifactInfo":
+        """The info that `to_json` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: the data is not of this schema.
+        """
+        if data["schema"] != 1:
+            raise ValueError(f"artifact schema {data['schema']} is not 1")
+        return cls(
+            **{
+                **data,
+                "config": SpanConfig.from_json(data["config"]),
+                "source": Source(**data["source"]),
+                "input": _tensor_spec(data["input"]),
+                "output": _tensor_spec(data["output"]),
+            }
+        )
+
+
+def _tensor_spec(data: Mapping[str, Any]) -> TensorSpec:
+    return TensorSpec(**{**data, "shape": tuple(data["shape"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A converted file on disk. `path` is a `.tflite` file or an `.mlpackage` folder."""
+
+    path: Path
+    sha256: str
+    size_bytes: int
+    info: ArtifactInfo
+
+    @classmethod
+    def at(cls, path: Path, info: ArtifactInfo) -> "Artifact":
+        """The artifact at `path`, hashed and measured now."""
+        return cls(path=path, sha256=sha256_of(path), size_bytes=size_of(path), info=info)
+
+
+def sidecar_path(path: Path) -> Path:
+    """Where the sidecar JSON of the artifact at `path` stands: `x.tflite` -> `x.tflite.json`."""
+    return path.with_name(path.name + ".json")
+
+
+def sidecar_text(artifact: Artifact) -> str:
+    """The sidecar's text: file name, SHA-256, size and everything of `ArtifactInfo`."""
+    return json.dumps(
+        {
+            "file": artifact.path.name,
+            "sha256": artifact.sha256,
+            "size_bytes": artifact.size_bytes,
+            **artifact.info.to_json(),
+        },
+        indent=2,
+    )

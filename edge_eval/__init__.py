@@ -1,0 +1,1 @@
+"""Runners, the Core ML emulator, metrics, benchmarks, reports, and the command line."""

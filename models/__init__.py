@@ -1,0 +1,1 @@
+"""SPAN networks: training form, folded form, the fold between them, and checkpoints."""

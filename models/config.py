@@ -1,0 +1,50 @@
+"""What a SPAN network is, in numbers: enough to build it, and to find it again in a converted file."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+NetworkName = Literal["span", "spanf"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpanConfig:
+    """The hyper-parameters of one network, as read off its checkpoint.
+
+    Attributes:
+        network: row of `models.variants.NETWORKS`.
+        in_channels: channels of the low-resolution image.
+        out_channels: channels of the super-resolved image.
+        feature_channels: channels between the SPAB blocks.
+        concat_channels: output channels of `conv_cat`.
+        upscale: pixels out per pixel in, along each side.
+        normalize: whether the mean is subtracted and the image scaled by `img_range` first.
+        img_range: factor on the [0, 1] image; not stored in checkpoints.
+        rgb_mean: mean of the training images in [0, 1], one per input channel; not stored in checkpoints.
+    """
+
+    network: NetworkName = "span"
+    in_channels: int = 3
+    out_channels: int = 3
+    feature_channels: int = 48
+    concat_channels: int = 48
+    upscale: int = 4
+    normalize: bool = True
+    img_range: float = 255.0
+    rgb_mean: tuple[float, ...] = (0.4488, 0.4371, 0.4040)
+
+    def to_json(self) -> dict[str, Any]:
+        """The config as JSON-ready data; `from_json` takes it back."""
+        return {**asdict(self), "rgb_mean": list(self.rgb_mean)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "SpanConfig":
+        """The config that `to_json` gave.
+
+        Raises:
+            ValueError: a key is missing or unknown.
+        """
+        names = {f.name for f in fields(cls)}
+        if set(data) != names:
+            raise ValueError(f"config keys {sorted(data)} are not {sorted(names)}")
+        return cls(**{**data, "rgb_mean": tuple(float(m) for m in data["rgb_mean"])})

@@ -1,0 +1,82 @@
+"""Files written whole or not at all, and the hash that names them."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import InputError
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, or of a folder's relative file names and contents in sorted order, in hexadecimal."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for member in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(member.relative_to(path).as_posix().encode() + b"\0")
+            digest.update(hashlib.sha256(member.read_bytes()).digest())
+        return digest.hexdigest()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """The size in bytes of a file, or of everything in a folder (an `.mlpackage` is one)."""
+    if path.is_dir():
+        return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    return path.stat().st_size
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Refuse to write over `path`, before any work is done.
+
+    Raises:
+        InputError: `path` exists and `overwrite` is false.
+    """
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already; give --overwrite to replace it, or another name")
+
+
+@contextmanager
+def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary path beside `path` (a file or a folder to be made), moved into place if the block succeeds.
+
+    If the block fails, whatever was written is removed and an earlier `path` is left as it was.
+
+    Raises:
+        InputError: `path` exists and `overwrite` is false, or its folder cannot be written, or the disk is full.
+    """
+    refuse_existing(path, overwrite=overwrite)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; choose a folder that can be written") from error
+    try:
+        yield scratch / path.name
+        _move_into_place(scratch / path.name, path, scratch)
+    except OSError as error:
+        if error.filename is not None and not str(error.filename).startswith(str(path.parent)):
+            raise
+        raise InputError(f"cannot write {path}: {error.strerror}; nothing was changed") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _move_into_place(new: Path, path: Path, scratch: Path) -> None:
+    """Replace `path` by `new`; a folder that stands there is first set aside, since folders cannot be replaced."""
+    if not path.is_dir():
+        os.replace(new, path)
+        return
+    aside = scratch / f"{path.name}.previous"
+    os.replace(path, aside)
+    try:
+        os.replace(new, path)
+    except OSError:
+        os.replace(aside, path)
+        raise

@@ -1,0 +1,1 @@
+"""INT8 quantization of SPAN: recipes, calibration, post-training and quantization-aware methods."""
