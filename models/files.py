@@ -56,7 +56,9 @@ def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; choose a folder that can be written") from error
+        raise InputError(
+            f"cannot write {path}: {error.strerror}; choose a folder that can be written"
+        ) from error
     try:
         yield scratch / path.name
         _move_into_place(scratch / path.name, path, scratch)
