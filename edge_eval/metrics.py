@@ -22,8 +22,8 @@ class NotFiniteError(InputError):
 def luma(frame: Frame) -> NDArray[np.float64]:
     """The Y channel of a frame (BT.601 studio range), not rounded; a grey frame's Y is its only channel.
 
-    MATLAB's `rgb2ycbcr` rounds Y of an 8-bit image to 8 bits; this does not, nor did the evaluation behind the
-    published figures of SPAN.
+    MATLAB's `rgb2ycbcr` rounds Y of an 8-bit image to 8 bits; this does not, nor did the evaluation
+    behind the published figures of SPAN.
 
     Args:
         frame: (H, W, 3) or (H, W, 1).

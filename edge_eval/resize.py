@@ -19,8 +19,8 @@ def imresize(image: Pixels, scale: float) -> Pixels:
 
     The cubic kernel has a = -0.5 (Keys, "Cubic convolution interpolation for digital image processing", 1981,
     eq. 15) and is widened by 1 / scale for a reduction; weights are normalized; the image continues
-    symmetrically beyond its border. Rows come first, then columns. `uint8` images are clipped and rounded after
-    each of the two, half away from zero, as MATLAB does.
+    symmetrically beyond its border. Rows come first, then columns. `uint8` images are clipped and rounded
+    after each of the two, half away from zero, as MATLAB does.
 
     Args:
         image: (H, W) or (H, W, C), any range.

@@ -26,10 +26,10 @@ class Runner(Protocol):
         """Upscale one image.
 
         Args:
-            image: (H, W, C) in [0, 1]. Integer files quantize it to uint8; give them k / 255 and nothing is lost.
+            image: (H, W, C) in [0, 1]. Integer files quantize it to uint8: with k / 255 nothing is lost.
 
         Returns:
-            (scale*H, scale*W, C), [0, 1] nominally, before rounding and, where the file does not clip, unclipped.
+            (scale*H, scale*W, C), [0, 1] nominally, before rounding; unclipped where the file does not clip.
 
         Raises:
             InputError: the size or the channels are not what the network takes.
@@ -38,7 +38,8 @@ class Runner(Protocol):
 
 def to_frame(image: FloatImage) -> Frame:
     """The displayable frame: [0, 1] clipped, times 255, rounded half to even, as `uint8`, same shape."""
-    return np.clip(np.rint(image * 255.0), 0, 255).astype(np.uint8)
+    frame: Frame = np.clip(np.rint(image * 255.0), 0, 255).astype(np.uint8)
+    return frame
 
 
 def to_image(frame: Frame) -> FloatImage:
