@@ -1,4 +1,4 @@
-"""The parts that SPAN networks are made of: Conv3XC, the plain convolution it folds to, and the SPAB block."""
+"""The parts that SPAN networks are made of: Conv3XC, the plain convolution it folds to, the SPAB block."""
 
 from collections.abc import Callable
 
@@ -15,9 +15,10 @@ GAIN = 2
 class Conv3XC(nn.Module):
     """The trainable 3x3 convolution: a 1x1 -> 3x3 -> 1x1 branch plus a 1x1 skip, all linear, all with bias.
 
-    The zero padding stands before the first 1x1, so at the border the 3x3 sees that convolution's bias and not zero;
-    this is what makes the fold to one padded 3x3 exact there too. Parameters are named as in the published
-    checkpoints (`sk`, `conv.0`, `conv.1`, `conv.2`), less the cached `eval_conv`: see `models.reparam`.
+    The zero padding stands before the first 1x1, so at the border the 3x3 sees that convolution's bias and
+    not zero; this is what makes the fold to one padded 3x3 exact there too. Parameters are named as in the
+    published checkpoints (`sk`, `conv.0`, `conv.1`, `conv.2`), less the cached `eval_conv`: see
+    `models.reparam`.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -44,8 +45,8 @@ def plain_conv3(in_channels: int, out_channels: int) -> nn.Conv2d:
 class Spab(nn.Module):
     """Swift parameter-free attention block (SPAN, arXiv:2311.12770, section 3.2).
 
-    out = (c3 + x) * (sigmoid(c3) - 0.5), where c3 is the third of three convolutions with SiLU between them. A block
-    whose channels change (the first of SPAN-F) has neither residual nor attention: its output is c3.
+    out = (c3 + x) * (sigmoid(c3) - 0.5), where c3 is the third of three convolutions with SiLU between them.
+    A block whose channels change (the first of SPAN-F) has neither residual nor attention: its output is c3.
     """
 
     def __init__(self, in_channels: int, out_channels: int, conv3: Conv3) -> None:
@@ -56,7 +57,7 @@ class Spab(nn.Module):
         self.c3_r = conv3(out_channels, out_channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C_in, H, W) -> the block's output and its activated first convolution, both (N, C_out, H, W)."""
+        """(N, C_in, H, W) -> the output and the activated first convolution, both (N, C_out, H, W)."""
         first = functional.silu(self.c1_r(x))
         third: Tensor = self.c3_r(functional.silu(self.c2_r(first)))
         if not self.attention:

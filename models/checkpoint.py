@@ -1,19 +1,38 @@
-"""From a checkpoint file to a network, or to a refusal that says why."""
+"""From a checkpoint file to a network, or to a refusal that says why; and back."""
 
-from dataclasses import dataclass
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from .config import SpanConfig
 from .deploy import SpanDeploy
 from .errors import InputError
-from .files import sha256_of
+from .files import sha256_of, written_whole
+from .recognition import (
+    CONFIG_KEY,
+    Form,
+    config_of,
+    conv3xc_names,
+    folded_shapes,
+    official_names,
+    recognised,
+    refuse_ranks,
+    refuse_shapes,
+)
+from .reparam import folded_state, reparameterize
+from .span import Span
+from .state_file import NO_NORM, read_state_file
 from .variants import NETWORKS
 
-Form = Literal["training", "folded", "both"]
+STALE = 1e-5
+"""A stored folded kernel is stale if it is off by more than this share of its largest weight.
+
+Folding in float32 is off by about 1e-6; half-precision files are allowed 8 of their own steps instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,46 +44,170 @@ class Checkpoint:
         path: the file.
         sha256: its hash.
         config: the network's hyper-parameters.
-        network: a `Span` (training form, or both forms), or a `SpanDeploy` (folded form), in eval mode, float32.
+        network: a `Span` (training form, or both), or a `SpanDeploy` (folded form), in eval mode, float32.
         form: which form the file holds.
         notes: what the user should know, one sentence each.
+        metadata: other text entries of a .safetensors file.
     """
 
     name: str
     path: Path
     sha256: str
     config: SpanConfig
-    network: nn.Module
+    network: Span | SpanDeploy
     form: Form
     notes: tuple[str, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_checkpoint(
     source: str | Path, *, img_range: float | None = None, rgb_mean: tuple[float, ...] | None = None
 ) -> Checkpoint:
+    """The network in a checkpoint file, every hyper-parameter read off the weights where it can be.
+
+    Taken are .pth, .pt and .safetensors files with a state dict, bare or in the usual containers, in training
+    form, in folded form, or both; of both, the branches count. What shapes cannot tell: output channels,
+    which are taken to be as many as input channels, and normalization, which comes from the options, else
+    from the file's metadata if `save_checkpoint` wrote it, else is the published one; where the image is not
+    RGB, each channel gets the mean of the three published means.
+
+    Args:
+        source: the file.
+        img_range: factor on the [0, 1] image after the mean is subtracted.
+        rgb_mean: mean of the training images in [0, 1], one per input channel.
+
+    Raises:
+        InputError: the file cannot be read or is damaged; it holds another architecture, missing, unexpected
+            or odd-shaped tensors, or weights that are not finite; or the options do not suit the network.
+    """
     path = Path(source)
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    for key in ("params_ema", "params"):
-        state = state.get(key, state)
-    state = {k.replace(".eval_conv", ""): v for k, v in state.items()}
-    name = next(n for n, row in NETWORKS.items() if all(f"{t}.weight" in state for t in row.telltale))
-    dims = NETWORKS[name].dimensions({k: tuple(v.shape) for k, v in state.items()})
-    shuffled = dims.pop("shuffled_channels")
-    config = SpanConfig(
-        network=name,
-        upscale=round((shuffled / dims["in_channels"]) ** 0.5),
-        out_channels=dims["in_channels"],
-        normalize=NETWORKS[name].normalizes,
-        **dims,
-    )
-    network = SpanDeploy(config)
-    network.load_state_dict(state)
+    stored = read_state_file(path)
+    tensors = dict(stored.tensors)
+    no_norm = tensors.pop(NO_NORM, None) is not None
+    network = recognised(path, tensors)
+    tensors, form = official_names(path, network, tensors)
+    refuse_ranks(path, tensors)
+    config = config_of(path, network, folded_shapes(tensors), stored.metadata, normalize=not no_norm)
+    assumed = _assumed_mean(config) if CONFIG_KEY not in stored.metadata and rgb_mean is None else ()
+    config = _with_options(path, config, img_range, rgb_mean)
+    refuse_shapes(path, config, form, tensors)
+    loaded, stale_notes = _built(config, form, tensors)
     return Checkpoint(
         name=path.stem,
         path=path,
         sha256=sha256_of(path),
         config=config,
-        network=network.eval().requires_grad_(False),
-        form="folded",
-        notes=(),
+        network=loaded,
+        form=form,
+        notes=stored.notes + assumed + stale_notes,
+        metadata={key: text for key, text in stored.metadata.items() if key != CONFIG_KEY},
+    )
+
+
+def save_checkpoint(
+    network: Span | SpanDeploy,
+    path: Path,
+    metadata: Mapping[str, str] | None = None,
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write `network` to a .safetensors file that `load_checkpoint` reads back, normalization included.
+
+    A training form is written with its freshly folded `eval_conv` beside the branches, so that the published
+    code loads the file too.
+
+    Args:
+        network: left unchanged.
+        path: ends in .safetensors.
+        metadata: text entries to keep in the file.
+        overwrite: whether an existing file is replaced.
+
+    Raises:
+        InputError: the name's suffix is another, the file exists, or it cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    if path.suffix != ".safetensors":
+        raise InputError(f"cannot save a checkpoint as {path.name}; give a name that ends in .safetensors")
+    entries = {**(metadata or {}), CONFIG_KEY: json.dumps(network.config.to_json())}
+    with written_whole(path, overwrite=overwrite) as scratch:
+        save_file(state_to_save(network), scratch, metadata=entries)
+
+
+def state_to_save(network: Span | SpanDeploy) -> dict[str, Tensor]:
+    """The tensors of `network` under the published names, contiguous, float32, detached."""
+    folded = folded_state(network) if isinstance(network, Span) else network.state_dict()
+    state = network.state_dict() if isinstance(network, Span) else {}
+    convolutions = conv3xc_names(network.config)
+    for name, tensor in folded.items():
+        part, _, kind = name.rpartition(".")
+        state[f"{part}.eval_conv.{kind}" if part in convolutions else name] = tensor
+    if NETWORKS[network.config.network].normalizes and not network.config.normalize:
+        state[NO_NORM] = torch.zeros(1)
+    return {name: tensor.detach().float().contiguous() for name, tensor in state.items()}
+
+
+def _assumed_mean(config: SpanConfig) -> tuple[str, ...]:
+    """A note where the mean is neither given nor published."""
+    if not config.normalize or config.in_channels == 3:
+        return ()
+    return (
+        f"no mean is published for {config.in_channels} channels; {config.rgb_mean[0]} is assumed for each",
+    )
+
+
+def _with_options(
+    path: Path, config: SpanConfig, img_range: float | None, rgb_mean: tuple[float, ...] | None
+) -> SpanConfig:
+    """The config with what the user gave instead of the file's, checked."""
+    if not config.normalize and (img_range is not None or rgb_mean is not None):
+        raise InputError(f"{path} is a network without normalization; leave img_range and rgb_mean out")
+    if img_range is not None:
+        config = replace(config, img_range=float(img_range))
+    if rgb_mean is not None:
+        config = replace(config, rgb_mean=tuple(float(value) for value in rgb_mean))
+    if not config.normalize:
+        return config
+    if not (math.isfinite(config.img_range) and config.img_range > 0):
+        raise InputError(f"img_range {config.img_range} is not a positive number; 255 and 1 are usual")
+    if len(config.rgb_mean) != config.in_channels:
+        raise InputError(
+            f"rgb_mean has {len(config.rgb_mean)} values and {path} has {config.in_channels} input channels; "
+            "give one value per channel"
+        )
+    if not all(math.isfinite(value) for value in config.rgb_mean):
+        raise InputError(f"rgb_mean {config.rgb_mean} is not finite; give the mean of images in [0, 1]")
+    return config
+
+
+def _built(
+    config: SpanConfig, form: Form, tensors: Mapping[str, Tensor]
+) -> tuple[Span | SpanDeploy, tuple[str, ...]]:
+    """The network with its weights, and a note if stored folded kernels are not what the branches fold to."""
+    if form == "folded":
+        deploy = SpanDeploy(config)
+        deploy.load_state_dict({name.replace(".eval_conv", ""): tensor for name, tensor in tensors.items()})
+        return deploy.eval().requires_grad_(False), ()
+    span = Span(config)
+    span.load_state_dict({name: tensor for name, tensor in tensors.items() if ".eval_conv." not in name})
+    return span.eval(), _stale(span, tensors) if form == "both" else ()
+
+
+def _stale(span: Span, tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """A note that says how far the stored folded kernels are from the branches, if they are."""
+    off: dict[str, float] = {}
+    for name, exact in reparameterize(span).state_dict().items():
+        part, _, kind = name.rpartition(".")
+        stored = tensors.get(f"{part}.eval_conv.{kind}")
+        if stored is None:
+            continue
+        error = float((stored.float() - exact).abs().max() / exact.abs().max().clamp_min(1e-12))
+        if error > max(STALE, 8 * torch.finfo(stored.dtype).eps):
+            off[part] = max(error, off.get(part, 0.0))
+    if not off:
+        return ()
+    most = max(off, key=lambda name: off[name])
+    return (
+        f"the stored eval_conv of {len(off)} convolutions is stale (off by up to {off[most]:.2g} of the "
+        f"largest weight, in {most}); they are folded again from the branches",
     )

@@ -8,6 +8,24 @@ NetworkName = Literal["span", "spanf"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Dimensions:
+    """What the shapes of a checkpoint's weights tell.
+
+    Attributes:
+        in_channels: channels of the low-resolution image.
+        feature_channels: channels between the SPAB blocks.
+        concat_channels: output channels of `conv_cat`.
+        shuffled_channels: channels before the pixel shuffle: the image's output channels times the square of
+            the upscale. The two cannot be told apart.
+    """
+
+    in_channels: int
+    feature_channels: int
+    concat_channels: int
+    shuffled_channels: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class SpanConfig:
     """The hyper-parameters of one network, as read off its checkpoint.
 
@@ -42,9 +60,22 @@ class SpanConfig:
         """The config that `to_json` gave.
 
         Raises:
-            ValueError: a key is missing or unknown.
+            ValueError, TypeError: a key is missing or unknown, or a value is of another type.
         """
         names = {f.name for f in fields(cls)}
         if set(data) != names:
             raise ValueError(f"config keys {sorted(data)} are not {sorted(names)}")
-        return cls(**{**data, "rgb_mean": tuple(float(m) for m in data["rgb_mean"])})
+        wrong = [
+            name
+            for name in names - {"rgb_mean", "img_range"}
+            if type(data[name]) is not type(getattr(cls, name))
+        ]
+        if wrong:
+            raise ValueError(f"config values of {sorted(wrong)} are of a wrong type")
+        return cls(
+            **{
+                **data,
+                "img_range": float(data["img_range"]),
+                "rgb_mean": tuple(float(m) for m in data["rgb_mean"]),
+            }
+        )

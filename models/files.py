@@ -1,7 +1,6 @@
 """Files written whole or not at all, and the hash that names them."""
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from .errors import InputError
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, or of a folder's relative file names and contents in sorted order, in hexadecimal."""
+    """The SHA-256 in hexadecimal of a file, or of a folder's relative file names and contents, sorted."""
     digest = hashlib.sha256()
     if path.is_dir():
         for member in sorted(p for p in path.rglob("*") if p.is_file()):
@@ -49,7 +48,7 @@ def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     If the block fails, whatever was written is removed and an earlier `path` is left as it was.
 
     Raises:
-        InputError: `path` exists and `overwrite` is false, or its folder cannot be written, or the disk is full.
+        InputError: `path` exists and `overwrite` is false, its folder cannot be written, or the disk is full.
     """
     refuse_existing(path, overwrite=overwrite)
     try:
@@ -71,14 +70,14 @@ def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def _move_into_place(new: Path, path: Path, scratch: Path) -> None:
-    """Replace `path` by `new`; a folder that stands there is first set aside, since folders cannot be replaced."""
+    """Replace `path` by `new`; a folder there is first set aside, since folders cannot be replaced."""
     if not path.is_dir():
-        os.replace(new, path)
+        new.replace(path)
         return
     aside = scratch / f"{path.name}.previous"
-    os.replace(path, aside)
+    path.replace(aside)
     try:
-        os.replace(new, path)
+        new.replace(path)
     except OSError:
-        os.replace(aside, path)
+        aside.replace(path)
         raise

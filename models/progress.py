@@ -7,7 +7,7 @@ class Progress(Protocol):
     """A callable that stages call as they go; the command line draws a bar from it."""
 
     def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
-        """Say that `done` of `total` steps of `stage` are finished; `detail` is a short live figure (a loss, say)."""
+        """Say that `done` of `total` steps of `stage` are finished; `detail` is a short live figure."""
 
 
 def silent(stage: str, done: int, total: int, detail: str = "") -> None:

@@ -1,13 +1,13 @@
 """The kernel algebra that turns a Conv3XC into one 3x3 convolution.
 
-A 1x1 convolution is a matrix over channels, and convolution is linear, so with matrices A (first 1x1), C (last 1x1), S
-(skip), biases a, b, c, s, and the 3x3 kernel B[:, :, u, v]:
+A 1x1 convolution is a matrix over channels, and convolution is linear, so with matrices A (first 1x1), C
+(last 1x1), S (skip), biases a, b, c, s, and the 3x3 kernel B[:, :, u, v]:
 
     C (sum_uv B_uv (A x_uv + a) + b) + c + S x_11 + s
         = sum_uv (C B_uv A + [u = v = 1] S) x_uv + C (sum_uv B_uv a + b) + c + s
 
-The zero padding comes before A, so a padded pixel contributes B_uv a like any other: the bias is the same at the border
-as inside, and the folded kernel with zero padding is exact on the whole image.
+The zero padding comes before A, so a padded pixel contributes B_uv a like any other: the bias is the same at
+the border as inside, and the folded kernel with zero padding is exact on the whole image.
 """
 
 import copy
@@ -23,7 +23,7 @@ from .span import Span
 def chain_pointwise_first(
     kernel: Tensor, bias: Tensor, point: Tensor, shift: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The k x k convolution that equals a 1x1 followed by a k x k without padding: (B_uv A, b + sum_uv B_uv a).
+    """The k x k convolution equal to a 1x1 followed by an unpadded k x k: (B_uv A, b + sum_uv B_uv a).
 
     Args:
         kernel: B, (O, M, k, k), the second convolution.
@@ -35,7 +35,7 @@ def chain_pointwise_first(
 
 
 def chain_pointwise_last(kernel: Tensor, bias: Tensor, point: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """The k x k convolution that equals a k x k followed by a 1x1, with any padding: (C B_uv, C b + c).
+    """The k x k convolution equal to a k x k, padded or not, followed by a 1x1: (C B_uv, C b + c).
 
     Args:
         kernel: B, (M, I, k, k), the first convolution.
@@ -48,7 +48,7 @@ def chain_pointwise_last(kernel: Tensor, bias: Tensor, point: Tensor, shift: Ten
 
 
 def add_pointwise(kernel: Tensor, bias: Tensor, point: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """The k x k convolution (k odd) that equals the sum of a centred k x k and a 1x1: (B + S at the centre, b + s).
+    """The k x k convolution (k odd) equal to a centred k x k plus a 1x1: (B + S at the centre, b + s).
 
     Args:
         kernel: B, (O, I, k, k).

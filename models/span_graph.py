@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .blocks import Conv3, Spab
-from .config import SpanConfig
+from .config import Dimensions, SpanConfig
 
 BLOCKS = 6
 
@@ -28,8 +28,8 @@ def layers(config: SpanConfig, conv3: Conv3) -> dict[str, nn.Module]:
 def forward(parts: Mapping[str, nn.Module], x: Tensor) -> Tensor:
     """The normalized image (N, C, H, W) through the network; (N, C_out, s*H, s*W).
 
-    The fourth source of the concat is block 6's first convolution after its SiLU: in the published code an in-place
-    activation changes that tensor before it is returned, and the published weights were trained with it.
+    The fourth source of the concat is block 6's first convolution after its SiLU: in the published code an
+    in-place activation changes that tensor before it is returned, and the weights were trained with it.
     """
     first = parts["conv_1"](x)
     block_1, _ = parts["block_1"](first)
@@ -41,11 +41,11 @@ def forward(parts: Mapping[str, nn.Module], x: Tensor) -> Tensor:
     return upscaled
 
 
-def dimensions(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """What the weights' shapes tell, from folded names to (out, in, ...): see `variants.Network.dimensions`."""
-    return {
-        "in_channels": shapes["conv_1.weight"][1],
-        "feature_channels": shapes["conv_1.weight"][0],
-        "concat_channels": shapes["conv_cat.weight"][0],
-        "shuffled_channels": shapes["upsampler.0.weight"][0],
-    }
+def dimensions(shapes: Mapping[str, tuple[int, ...]]) -> Dimensions:
+    """The sizes, read off the weights' shapes (out, in, ...) under folded names."""
+    return Dimensions(
+        in_channels=shapes["conv_1.weight"][1],
+        feature_channels=shapes["conv_1.weight"][0],
+        concat_channels=shapes["conv_cat.weight"][0],
+        shuffled_channels=shapes["upsampler.0.weight"][0],
+    )

@@ -1,4 +1,4 @@
-"""SPAN-F (NTIRE 2025 efficient super-resolution, team 24): its parts, how they are joined, what its shapes tell."""
+"""SPAN-F (NTIRE 2025 efficient super-resolution, team 24): parts, how they are joined, what shapes tell."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .blocks import Conv3, Spab
-from .config import SpanConfig
+from .config import Dimensions, SpanConfig
 
 BLOCKS = 5
 
@@ -35,11 +35,11 @@ def forward(parts: Mapping[str, nn.Module], x: Tensor) -> Tensor:
     return upscaled
 
 
-def dimensions(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """What the weights' shapes tell, from folded names to (out, in, ...): see `variants.Network.dimensions`."""
-    return {
-        "in_channels": shapes["block_1.c1_r.weight"][1],
-        "feature_channels": shapes["block_1.c1_r.weight"][0],
-        "concat_channels": shapes["conv_cat.weight"][0],
-        "shuffled_channels": shapes["conv_2.weight"][0],
-    }
+def dimensions(shapes: Mapping[str, tuple[int, ...]]) -> Dimensions:
+    """The sizes, read off the weights' shapes (out, in, ...) under folded names."""
+    return Dimensions(
+        in_channels=shapes["block_1.c1_r.weight"][1],
+        feature_channels=shapes["block_1.c1_r.weight"][0],
+        concat_channels=shapes["conv_cat.weight"][0],
+        shuffled_channels=shapes["conv_2.weight"][0],
+    )

@@ -7,9 +7,7 @@ from torch import Tensor, nn
 
 from . import span_graph, spanf_graph
 from .blocks import Conv3
-from .config import NetworkName, SpanConfig
-
-Shapes = Mapping[str, tuple[int, ...]]
+from .config import Dimensions, NetworkName, SpanConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,20 +16,19 @@ class Network:
 
     Attributes:
         title: its name for people.
-        telltale: parts that only this network has, by which its checkpoints are recognised.
+        telltale: the part that no other network here has, by which its checkpoints are recognised.
         layers: the named parts for a config, the 3x3 convolutions made by a factory.
         forward: the joined parts on a normalized image.
-        dimensions: from weight shapes under folded names to `in_channels`, `feature_channels`, `concat_channels` and
-            `shuffled_channels`, the channels before the pixel shuffle.
+        dimensions: the sizes, from weight shapes under folded names.
         normalizes: whether it subtracts a mean and scales the image, unless a `no_norm` marker says not to.
         parallel: convolutions beside the longest path, which do not add to the receptive field.
     """
 
     title: str
-    telltale: tuple[str, ...]
+    telltale: str
     layers: Callable[[SpanConfig, Conv3], dict[str, nn.Module]]
     forward: Callable[[Mapping[str, nn.Module], Tensor], Tensor]
-    dimensions: Callable[[Shapes], dict[str, int]]
+    dimensions: Callable[[Mapping[str, tuple[int, ...]]], Dimensions]
     normalizes: bool
     parallel: tuple[str, ...] = ()
 
@@ -39,7 +36,7 @@ class Network:
 NETWORKS: dict[NetworkName, Network] = {
     "span": Network(
         title="SPAN",
-        telltale=("conv_1", "upsampler.0"),
+        telltale="upsampler.0",
         layers=span_graph.layers,
         forward=span_graph.forward,
         dimensions=span_graph.dimensions,
@@ -47,7 +44,7 @@ NETWORKS: dict[NetworkName, Network] = {
     ),
     "spanf": Network(
         title="SPAN-F",
-        telltale=("conv_near",),
+        telltale="conv_near",
         layers=spanf_graph.layers,
         forward=spanf_graph.forward,
         dimensions=spanf_graph.dimensions,
@@ -55,4 +52,4 @@ NETWORKS: dict[NetworkName, Network] = {
         parallel=("conv_near",),
     ),
 }
-"""Every network. A new one is a file with `layers`, `forward` and `dimensions`, a name in `config`, and a row here."""
+"""Every network. A new one is a file with `layers`, `forward` and `dimensions`, a name, and a row here."""

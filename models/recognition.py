@@ -1,0 +1,191 @@
+"""What a checkpoint's names and shapes say: which network, in which form, of which size; or why none."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .blocks import Conv3XC
+from .config import Dimensions, NetworkName, SpanConfig
+from .deploy import SpanDeploy
+from .errors import InputError
+from .span import Span
+from .state_file import listed
+from .variants import NETWORKS
+
+Form = Literal["training", "folded", "both"]
+
+CONFIG_KEY = "span_edge_config"
+"""Name of the config among the metadata of the .safetensors files that `models.save_checkpoint` writes."""
+
+
+def conv3xc_names(config: SpanConfig) -> tuple[str, ...]:
+    """The names of the convolutions that are a Conv3XC in training form."""
+    return tuple(name for name, module in _skeleton(config).named_modules() if isinstance(module, Conv3XC))
+
+
+def _skeleton(config: SpanConfig) -> Span:
+    """The training form without memory for its weights."""
+    with torch.device("meta"):
+        return Span(config)
+
+
+def _official_shapes(config: SpanConfig, form: Form) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of a checkpoint in `form`, as the published code names them."""
+    with torch.device("meta"):
+        folded = SpanDeploy(config).state_dict()
+        training = Span(config).state_dict()
+    convolutions = conv3xc_names(config)
+    shapes = {} if form == "folded" else {name: tuple(tensor.shape) for name, tensor in training.items()}
+    for name, tensor in folded.items():
+        part, _, kind = name.rpartition(".")
+        if part not in convolutions:
+            shapes[name] = tuple(tensor.shape)
+        elif form != "training":
+            shapes[f"{part}.eval_conv.{kind}"] = tuple(tensor.shape)
+    return shapes
+
+
+def recognised(path: Path, tensors: Mapping[str, Tensor]) -> NetworkName:
+    """The row of `NETWORKS` whose tell-tale part the file has, with at least one SPAB."""
+    if any(name.startswith("block_1.c1_r.") for name in tensors):
+        for network, row in NETWORKS.items():
+            if any(name.startswith(f"{row.telltale}.") for name in tensors):
+                return network
+    wanted = " or ".join(f"{row.telltale} ({row.title})" for row in NETWORKS.values())
+    raise InputError(
+        f"{path} is not a SPAN: it has no block_1.c1_r beside {wanted}; "
+        f"it holds {listed(sorted(tensors), 4)}. Only these networks can be loaded"
+    )
+
+
+def official_names(
+    path: Path, network: NetworkName, tensors: dict[str, Tensor]
+) -> tuple[dict[str, Tensor], Form]:
+    """The tensors with every folded convolution's under `eval_conv`, and the form, once no name is wrong."""
+    config = SpanConfig(network=network, normalize=False)
+    convolutions = conv3xc_names(config)
+    named = {}
+    for name, tensor in tensors.items():
+        part, _, kind = name.rpartition(".")
+        named[f"{part}.eval_conv.{kind}" if part in convolutions else name] = tensor
+    branches = any(
+        name.startswith(f"{conv}.{branch}.")
+        for name in named
+        for conv in convolutions
+        for branch in ("sk", "conv")
+    )
+    evals = any(".eval_conv." in name for name in named)
+    form: Form = "folded" if not branches else "both" if evals else "training"
+    expected = _official_shapes(config, form)
+    missing = [name for name in expected if name not in named]
+    unexpected = [name for name in named if name not in expected]
+    if missing or unexpected:
+        raise InputError(
+            f"{path} is not a complete {NETWORKS[network].title} in {form} form: "
+            + "; ".join(
+                f"{len(names)} {what}: {listed(names)}"
+                for what, names in (("missing", missing), ("unexpected", unexpected))
+                if names
+            )
+        )
+    return named, form
+
+
+def refuse_ranks(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights other than (out, in, h, w) and biases other than (out,): sizes are read off them."""
+    odd = [
+        f"{name} is {tuple(tensor.shape)}"
+        for name, tensor in tensors.items()
+        if tensor.ndim != (4 if name.endswith(".weight") else 1) or tensor.numel() == 0
+    ]
+    if odd:
+        raise InputError(
+            f"{path} holds tensors of a wrong rank: {listed(odd)}; weights have 4 axes, biases 1"
+        )
+
+
+def folded_shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Shapes under folded names; a convolution's (out, in) is read off its skip branch where it has one."""
+    shapes = {name.replace(".eval_conv", ""): tuple(tensor.shape) for name, tensor in tensors.items()}
+    skips = {name.replace(".sk", ""): tuple(t.shape) for name, t in tensors.items() if ".sk." in name}
+    return {**shapes, **skips}
+
+
+def config_of(
+    path: Path,
+    network: NetworkName,
+    shapes: Mapping[str, tuple[int, ...]],
+    metadata: Mapping[str, str],
+    *,
+    normalize: bool,
+) -> SpanConfig:
+    """The config that the shapes tell, with the rest from the file's own config or as published."""
+    row = NETWORKS[network]
+    found = row.dimensions(shapes)
+    if CONFIG_KEY in metadata:
+        return _stored_config(
+            path, network, found, metadata[CONFIG_KEY], normalize=row.normalizes and normalize
+        )
+    upscale = math.isqrt(found.shuffled_channels // found.in_channels)
+    if upscale < 1 or found.shuffled_channels != found.in_channels * upscale**2:
+        raise InputError(
+            f"{path} has {found.in_channels} input channels and {found.shuffled_channels} before the pixel "
+            f"shuffle, which is not {found.in_channels} times a square: output channels and upscale cannot "
+            "be told apart; accepted are as many out as in, or a file written by models.save_checkpoint"
+        )
+    published = SpanConfig().rgb_mean
+    grey = round(sum(published) / len(published), 4)
+    return SpanConfig(
+        network=network,
+        in_channels=found.in_channels,
+        out_channels=found.in_channels,
+        feature_channels=found.feature_channels,
+        concat_channels=found.concat_channels,
+        upscale=upscale,
+        normalize=row.normalizes and normalize,
+        rgb_mean=published if found.in_channels == len(published) else (grey,) * found.in_channels,
+    )
+
+
+def _stored_config(
+    path: Path, network: NetworkName, found: Dimensions, text: str, *, normalize: bool
+) -> SpanConfig:
+    """The config from the metadata, once it agrees with the weights."""
+    try:
+        config = SpanConfig.from_json(json.loads(text))
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} has a damaged config in its metadata ({error}); save it again") from error
+    told = {
+        "network": config.network,
+        "in_channels": config.in_channels,
+        "feature_channels": config.feature_channels,
+        "concat_channels": config.concat_channels,
+        "shuffled_channels": config.out_channels * abs(config.upscale) * config.upscale,
+        "normalize": config.normalize,
+    }
+    held = {"network": network, **asdict(found), "normalize": normalize}
+    wrong = [f"{name} {told[name]}, not {held[name]}" for name in held if told[name] != held[name]]
+    if wrong:
+        raise InputError(f"{path} has a config that its weights contradict: {listed(wrong)}; save it again")
+    return config
+
+
+def refuse_shapes(path: Path, config: SpanConfig, form: Form, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors whose shape is not what `config` makes it, with a list."""
+    odd = [
+        f"{name} is {tuple(tensors[name].shape)}, not {shape}"
+        for name, shape in _official_shapes(config, form).items()
+        if tuple(tensors[name].shape) != shape
+    ]
+    if odd:
+        raise InputError(
+            f"{path} has {len(odd)} tensors whose shape does not fit a {NETWORKS[config.network].title} with "
+            f"{config.in_channels} input, {config.feature_channels} feature and {config.concat_channels} "
+            f"concat channels: {listed(odd)}"
+        )
