@@ -1,20 +1,33 @@
 """A converted file and what it says of itself."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from models.config import SpanConfig
-from models.files import sha256_of, size_of
+from models.errors import InputError
+from models.files import refuse_existing, sha256_of, size_of, written_whole
 
 FormatName = Literal["tflite", "coreml"]
 METADATA_KEY = "span_edge"
 """Name of our entry in a TFLite file's metadata and in a Core ML package's user-defined metadata."""
+INPUT_NAME = "image"
+OUTPUT_NAME = "upscaled"
 
-TOOLS = ("span-edge", "torch", "torchao", "litert-torch", "ai-edge-litert", "coremltools", "tensorflow", "numpy")
+TOOLS = (
+    "span-edge",
+    "torch",
+    "torchao",
+    "litert-torch",
+    "ai-edge-litert",
+    "coremltools",
+    "tensorflow",
+    "numpy",
+)
 
 
 def tool_versions() -> dict[str, str]:
@@ -30,7 +43,7 @@ def tool_versions() -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The checkpoint a file was made from: its name, its SHA-256, and the quantization method if there was one."""
+    """The checkpoint a file was made from: name, SHA-256, and the quantization method if there was one."""
 
     name: str
     sha256: str
@@ -46,7 +59,8 @@ class TensorSpec:
         layout: `NHWC` or `NCHW` for tensors, `image` for Core ML images.
         dtype: `float32`, `float16` or `uint8`.
         shape: sizes with None for a flexible axis, in `layout` order; (H, W) for an image.
-        pixel_scale: a stored value times this is intensity in [0, 1] (1 for float tensors, 1/255 for uint8 and images).
+        pixel_scale: a stored value times this is intensity in [0, 1] (1 for float tensors, 1/255 for uint8
+            and images).
     """
 
     name: str
@@ -118,6 +132,25 @@ def sidecar_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
+def info_text(info: ArtifactInfo) -> str:
+    """The text that a converted file carries inside, under `METADATA_KEY`; `info_from_text` takes it back."""
+    return json.dumps(info.to_json(), sort_keys=True)
+
+
+def info_from_text(text: str, path: Path) -> ArtifactInfo:
+    """The info that `info_text` gave.
+
+    Raises:
+        InputError: the text is of another schema; `path` names the file it was found in.
+    """
+    try:
+        return ArtifactInfo.from_json(json.loads(text))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path}: its {METADATA_KEY} metadata is not of this version's schema ({error}); convert it again"
+        ) from error
+
+
 def sidecar_text(artifact: Artifact) -> str:
     """The sidecar's text: file name, SHA-256, size and everything of `ArtifactInfo`."""
     return json.dumps(
@@ -129,3 +162,51 @@ def sidecar_text(artifact: Artifact) -> str:
         },
         indent=2,
     )
+
+
+def refuse_taken(path: Path, *, overwrite: bool) -> None:
+    """Refuse to write over an artifact or its sidecar, before any work is done.
+
+    Raises:
+        InputError: one of them exists and `overwrite` is false.
+    """
+    refuse_existing(path, overwrite=overwrite)
+    refuse_existing(sidecar_path(path), overwrite=overwrite)
+
+
+def write_artifact(
+    path: Path, info: ArtifactInfo, write: Callable[[Path], object], *, overwrite: bool = False
+) -> Artifact:
+    """The artifact, written with its sidecar JSON: both appear, or neither.
+
+    Args:
+        path: the file or folder to make.
+        info: what the file says of itself; `write` puts it inside.
+        write: makes the file or folder at the path that it is given.
+        overwrite: replace an existing artifact and sidecar.
+
+    Raises:
+        InputError: one of them exists and `overwrite` is false, or cannot be written. Whatever stood there
+            before is left as it was if the artifact cannot be made or moved into place.
+    """
+    refuse_taken(path, overwrite=overwrite)
+    placed = False
+    try:
+        with written_whole(sidecar_path(path), overwrite=overwrite) as sidecar:
+            with written_whole(path, overwrite=overwrite) as scratch:
+                write(scratch)
+                artifact = replace(Artifact.at(scratch, info), path=path)
+                sidecar.write_text(sidecar_text(artifact) + "\n")
+            placed = True
+    except BaseException:
+        if placed:
+            _remove(path)
+        raise
+    return artifact
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
