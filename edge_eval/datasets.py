@@ -220,7 +220,8 @@ def _matched(hr: list[Path], lr: list[Path], folders: tuple[Path, Path], scale: 
     if lonely:
         listed = ", ".join(lonely[:LISTED_NAMES]) + (", ..." if len(lonely) > LISTED_NAMES else "")
         raise InputError(
-            f"{len(lonely)} images have no partner between {folders[0]} and {folders[1]}: {listed}; "
+            f"{len(lonely)} images have no partner between {folders[0]} and {folders[1]}: "
+            f"{listed}; "
             f"both folders need the same names (a mark such as x{scale}, _LR or _HR at the end does not count)"
         )
     return [Pair(name=name, hr=file, lr=lr_by_name[name]) for name, file in zip(hr_names, hr, strict=True)]

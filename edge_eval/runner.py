@@ -5,6 +5,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import InputError
+
 FloatImage = NDArray[np.float32]
 Frame = NDArray[np.uint8]
 
@@ -45,3 +47,33 @@ def to_frame(image: FloatImage) -> Frame:
 def to_image(frame: Frame) -> FloatImage:
     """A frame's pixels as [0, 1] float32, same shape."""
     return frame.astype(np.float32) / np.float32(255)
+
+
+def require_image(image: FloatImage, *, channels: int, input_hw: tuple[int, int] | None) -> None:
+    """Refuse what a runner cannot take: all runners say it with these words.
+
+    Raises:
+        InputError: not (H, W, channels), or not the only size there is.
+    """
+    if image.ndim != 3 or image.shape[2] != channels or not image.size:
+        raise InputError(f"the network takes images of (H, W, {channels}), not of {image.shape}")
+    if input_hw is not None and image.shape[:2] != input_hw:
+        raise InputError(
+            f"the network takes {input_hw[0]}x{input_hw[1]} pixels (HxW) only, and the image has "
+            f"{image.shape[0]}x{image.shape[1]}; run it in tiles, or convert with another or a flexible size"
+        )
+
+
+def scale_between(source_hw: tuple[int, int], result_hw: tuple[int, int], *, what: str) -> int:
+    """How many times larger the result is, along each side.
+
+    Raises:
+        InputError: it is no whole number, or differs between the sides.
+    """
+    scale = result_hw[0] // source_hw[0]
+    if not scale or result_hw != (scale * source_hw[0], scale * source_hw[1]):
+        raise InputError(
+            f"{what} makes {result_hw[0]}x{result_hw[1]} pixels (HxW) of {source_hw[0]}x{source_hw[1]}; "
+            "only networks that enlarge both sides by one whole number can be evaluated"
+        )
+    return scale

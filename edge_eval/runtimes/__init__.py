@@ -1,0 +1,1 @@
+"""The runtimes that can run a network; `table.py` has them all."""

@@ -1,0 +1,50 @@
+"""The folded network in PyTorch: the reference for every other runtime."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..runner import FloatImage, require_image
+
+
+class TorchRunner:
+    """A network of `models` in PyTorch's eager mode, CPU, float32. Any size goes unless one is pinned."""
+
+    runtime = "torch"
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        channels: int,
+        scale: int,
+        threads: int,
+        input_hw: tuple[int, int] | None = None,
+    ) -> None:
+        self.network = network
+        self.channels = channels
+        self.scale = scale
+        self.threads = threads
+        self.input_hw = input_hw
+
+    def run(self, image: FloatImage) -> FloatImage:
+        """Upscale one image; see `Runner.run`."""
+        require_image(image, channels=self.channels, input_hw=self.input_hw)
+        lr_nchw = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), np.float32))[None]
+        with torch.inference_mode(), torch_threads(self.threads):
+            sr_nchw: torch.Tensor = self.network(lr_nchw)
+        return np.ascontiguousarray(sr_nchw[0].numpy().transpose(1, 2, 0))
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """PyTorch's thread count inside the block; it is global, so it is put back afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

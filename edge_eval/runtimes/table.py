@@ -1,0 +1,188 @@
+"""Every runtime in one table, and the function that opens a network on one of them."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from convert.artifact import Artifact
+from models.errors import InputError
+
+from ..runner import Runner
+
+if TYPE_CHECKING:
+    from models.checkpoint import Checkpoint
+    from models.deploy import SpanDeploy
+    from models.span import Span
+
+    Model = str | Path | Artifact | Checkpoint | Span | SpanDeploy
+
+Kind = Literal["checkpoint", "tflite", "coreml"]
+Size = tuple[int, int] | None
+
+SUFFIXES: Mapping[str, Kind] = {".tflite": "tflite", ".mlpackage": "coreml"}
+"""What a file is; every other suffix is taken for a checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """One way to run a network.
+
+    Attributes:
+        kind: what it runs.
+        what: a few words for people.
+        open: makes the runner of a file, for so many threads, at one size or any that the file permits.
+        unavailable: why it cannot be used here, or None.
+        is_emulator: whether its time says nothing about the runtime it stands for.
+    """
+
+    kind: Kind
+    what: str
+    open: Callable[[Path, int, Size], Runner]
+    unavailable: Callable[[], str | None] = lambda: None
+    is_emulator: bool = False
+
+
+def _open_checkpoint(path: Path, threads: int, input_hw: Size) -> Runner:
+    from models import load_checkpoint, reparameterize
+
+    return _open_network(reparameterize(load_checkpoint(path).network), threads, input_hw)
+
+
+def _open_network(network: "SpanDeploy", threads: int, input_hw: Size) -> Runner:
+    from .pytorch import TorchRunner
+
+    config = network.config
+    return TorchRunner(
+        network, channels=config.in_channels, scale=config.upscale, threads=threads, input_hw=input_hw
+    )
+
+
+def _open_tflite(runtime: str) -> Callable[[Path, int, Size], Runner]:
+    def opener(path: Path, threads: int, input_hw: Size) -> Runner:
+        from .tflite import open_tflite
+
+        return open_tflite(path, runtime=runtime, threads=threads, input_hw=input_hw)
+
+    return opener
+
+
+def _open_tensorflow(path: Path, threads: int, input_hw: Size) -> Runner:
+    from .tflite import open_tensorflow
+
+    return open_tensorflow(path, threads=threads, input_hw=input_hw)
+
+
+def _open_coreml(path: Path, threads: int, input_hw: Size) -> Runner:
+    from .coreml import open_coreml
+
+    return open_coreml(path, threads=threads, input_hw=input_hw)
+
+
+def _open_mil(path: Path, threads: int, input_hw: Size) -> Runner:
+    from .mil import open_mil
+
+    return open_mil(path, threads=threads, input_hw=input_hw)
+
+
+def _no_tensorflow() -> str | None:
+    return None if find_spec("tensorflow") else "tensorflow is not installed; install span-edge[tensorflow]"
+
+
+def _no_mac() -> str | None:
+    if sys.platform == "darwin":
+        return None
+    return f"Core ML runs on macOS only and this is {sys.platform}; use the emulator (--runtime mil)"
+
+
+RUNTIMES: Mapping[str, Runtime] = {
+    "torch": Runtime(kind="checkpoint", what="PyTorch, float32", open=_open_checkpoint),
+    "tflite": Runtime(kind="tflite", what="LiteRT with XNNPACK", open=_open_tflite("tflite")),
+    "tflite-plain": Runtime(
+        kind="tflite", what="LiteRT's own kernels, no delegate", open=_open_tflite("tflite-plain")
+    ),
+    "tflite-reference": Runtime(
+        kind="tflite", what="LiteRT's reference kernels (slow)", open=_open_tflite("tflite-reference")
+    ),
+    "tensorflow": Runtime(
+        kind="tflite", what="TensorFlow's interpreter", open=_open_tensorflow, unavailable=_no_tensorflow
+    ),
+    "coreml": Runtime(kind="coreml", what="Core ML itself", open=_open_coreml, unavailable=_no_mac),
+    "mil": Runtime(kind="coreml", what="Core ML emulator (numerics only)", open=_open_mil, is_emulator=True),
+}
+
+
+def open_runner(
+    model: "Model",
+    *,
+    runtime: str | None = None,
+    threads: int | None = None,
+    input_hw: Size = None,
+) -> Runner:
+    """A network, ready to run.
+
+    Args:
+        model: a `.tflite` file, an `.mlpackage`, a checkpoint, what was read of one, or a folded network.
+        runtime: row of `RUNTIMES`; by default `default_runtime` of what is given.
+        threads: CPU threads; by default every core this process may use. Core ML chooses its own.
+        input_hw: (H, W), the only size to take; None: any size that the file permits.
+
+    Raises:
+        InputError: no such file or runtime, a runtime of another format or not available here, or a
+            model that the runtime cannot run.
+    """
+    count = threads if threads is not None else available_cores()
+    if count < 1:
+        raise InputError(f"{count} threads cannot run anything; give 1 or more")
+    kind = kind_of(model)
+    name = runtime or default_runtime(kind)
+    row = _usable(name, kind)
+    if isinstance(model, str | Path | Artifact):
+        path = model.path if isinstance(model, Artifact) else Path(model)
+        if not path.exists():
+            raise InputError(f"{path} does not exist; give a checkpoint, a .tflite file or an .mlpackage")
+        return row.open(path, count, input_hw)
+    return _open_network(_folded(model), count, input_hw)
+
+
+def kind_of(model: "Model") -> Kind:
+    """What a model is, by the suffix of its file."""
+    if isinstance(model, Artifact):
+        return model.info.format
+    if isinstance(model, str | Path):
+        return SUFFIXES.get(Path(model).suffix.lower(), "checkpoint")
+    return "checkpoint"
+
+
+def default_runtime(kind: Kind) -> str:
+    """The first runtime of the table that runs this kind and is available here."""
+    return next(name for name, row in RUNTIMES.items() if row.kind == kind and row.unavailable() is None)
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _usable(name: str, kind: Kind) -> Runtime:
+    if name not in RUNTIMES:
+        raise InputError(f"there is no runtime {name!r}; there are {', '.join(RUNTIMES)}")
+    row = RUNTIMES[name]
+    if row.kind != kind:
+        fitting = ", ".join(other for other, entry in RUNTIMES.items() if entry.kind == kind)
+        raise InputError(f"runtime {name} runs {row.kind} files, and this is a {kind} file; use {fitting}")
+    reason = row.unavailable()
+    if reason:
+        raise InputError(f"runtime {name} is not available here: {reason}")
+    return row
+
+
+def _folded(model: "Checkpoint | Span | SpanDeploy") -> "SpanDeploy":
+    from models import Checkpoint, Span, reparameterize
+
+    network = model.network if isinstance(model, Checkpoint) else model
+    return reparameterize(network) if isinstance(network, Span) else network
