@@ -1,5 +1,6 @@
 """Picture quality in figures: PSNR and SSIM as super-resolution takes them, and drift between two outputs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,16 +8,12 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 
-from .runner import FloatImage, Frame
+from .runner import FloatImage, Frame, require_finite
 
 PEAK_8BIT = 255.0
 BT601_STUDIO = (65.481, 128.553, 24.966)
 """Y = 16 + this * RGB for RGB in [0, 1]: ITU-R BT.601, 16..235, the coefficients of MATLAB's `rgb2ycbcr`."""
 SSIM_WINDOW = 11
-
-
-class NotFiniteError(InputError):
-    """An output holds NaN or infinity, so that no figure can be given for it."""
 
 
 def luma(frame: Frame) -> NDArray[np.float64]:
@@ -79,7 +76,7 @@ def drift_psnr_db(output: FloatImage, reference: FloatImage) -> float | None:
     """PSNR between two outputs before rounding: peak 1.0, all channels, no border cut; None if identical.
 
     Raises:
-        NotFiniteError: one of them holds NaN or infinity.
+        InputError: one of them holds NaN or infinity.
     """
     return psnr_db(output, reference, peak=1.0)
 
@@ -99,32 +96,18 @@ def psnr_db(a: NDArray[Any], b: NDArray[Any], *, peak: float) -> float | None:
     """10 log10(peak^2 / mean squared difference), computed in float64; None where `a` and `b` are identical.
 
     Raises:
-        NotFiniteError: NaN or infinity in `a` or `b`.
+        InputError: NaN or infinity in `a` or `b`.
         ValueError: the shapes differ, or there are no pixels.
     """
     _require_same_shape(a, b)
-    require_finite(a, b)
+    require_finite(a)
+    require_finite(b)
     error = float(np.mean(np.square(a.astype(np.float64) - b.astype(np.float64))))
     return None if error == 0.0 else float(10 * np.log10(peak * peak / error))
 
 
-def require_finite(*arrays: NDArray[Any]) -> None:
-    """Refuse NaN and infinity.
-
-    Raises:
-        NotFiniteError: saying how many values of how many are not finite.
-    """
-    for array in arrays:
-        bad = int(array.size - np.count_nonzero(np.isfinite(array)))
-        if bad:
-            raise NotFiniteError(
-                f"{bad} of {array.size} output values are NaN or infinite, so no quality figure exists; "
-                "the network overflows in this precision or its weights are broken"
-            )
-
-
-def mean_db(values: list[float | None]) -> float | None:
-    """The mean of the values that are numbers; None where all are None (every image identical)."""
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """The mean of the values that are numbers; None where none is."""
     numbers = [value for value in values if value is not None]
     return float(np.mean(numbers)) if numbers else None
 

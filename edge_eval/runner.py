@@ -1,6 +1,6 @@
 """One signature for everything that can upscale an image."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +38,23 @@ class Runner(Protocol):
         """
 
 
+class Timeable(Protocol):
+    """A runner whose bare run can be timed, without the conversion of pixels before and after it."""
+
+    def load(self, image: FloatImage) -> None:
+        """Put an image where the network reads its input; `Runner.run` says what goes."""
+
+    def invoke(self) -> None:
+        """Run on the loaded image; the result stays where the runtime keeps it."""
+
+
 def to_frame(image: FloatImage) -> Frame:
-    """The displayable frame: [0, 1] clipped, times 255, rounded half to even, as `uint8`, same shape."""
+    """The displayable frame: [0, 1] clipped, times 255, rounded half to even, as `uint8`, same shape.
+
+    Raises:
+        InputError: NaN or infinity, for which there is no pixel.
+    """
+    require_finite(image)
     frame: Frame = np.clip(np.rint(image * 255.0), 0, 255).astype(np.uint8)
     return frame
 
@@ -47,6 +62,21 @@ def to_frame(image: FloatImage) -> Frame:
 def to_image(frame: Frame) -> FloatImage:
     """A frame's pixels as [0, 1] float32, same shape."""
     return frame.astype(np.float32) / np.float32(255)
+
+
+def require_finite(image: NDArray[Any]) -> None:
+    """Refuse NaN and infinity.
+
+    Raises:
+        InputError: saying how many values of how many are not finite.
+    """
+    bad = int(image.size - np.count_nonzero(np.isfinite(image)))
+    if bad:
+        raise InputError(
+            f"{bad} of {image.size} output values are NaN or infinite, so there is no picture to "
+            f"show or to judge; "
+            "the network overflows in this precision, or its weights are broken"
+        )
 
 
 def require_image(image: FloatImage, *, channels: int, input_hw: tuple[int, int] | None) -> None:

@@ -110,6 +110,19 @@ def run_tiled(
     return result
 
 
+def fill_up(image: FloatImage, input_hw: tuple[int, int] | None) -> FloatImage:
+    """The image continued by mirroring at the bottom and right to at least `input_hw`; itself where it is.
+
+    This is not exact: some pixels at the right and the bottom differ from those of a run on the image alone.
+    """
+    if input_hw is None:
+        return image
+    missing = [max(need - have, 0) for need, have in zip(input_hw, image.shape[:2], strict=True)]
+    if not any(missing):
+        return image
+    return np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
+
+
 def _within(tile: tuple[int, int], image_hw: tuple[int, int]) -> tuple[int, int]:
     return min(tile[0], image_hw[0]), min(tile[1], image_hw[1])
 

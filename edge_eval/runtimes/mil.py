@@ -32,13 +32,13 @@ class MilRunner:
         self._out = self._single(self.program.outputs, "output")
         self._machine = Machine(self.program, threads=threads)
         self.channels = self._in.channels or self._in.shape[1]
-        fixed_hw = None if self._in.is_flexible else (self._in.shape[-2], self._in.shape[-1])
+        self.native_hw = (self._in.shape[-2], self._in.shape[-1])
         if input_hw is not None and not self._in.allows(self._shape(input_hw)):
             raise InputError(
                 f"{path} does not go at {input_hw[0]}x{input_hw[1]} (HxW); "
                 f"it takes {self._in.describe_shapes()}"
             )
-        self.input_hw = input_hw or fixed_hw
+        self.input_hw = input_hw or (None if self._in.is_flexible else self.native_hw)
         self.scale = self._probed_scale()
 
     def run(self, image: FloatImage) -> FloatImage:

@@ -32,11 +32,19 @@ class TorchRunner:
 
     def run(self, image: FloatImage) -> FloatImage:
         """Upscale one image; see `Runner.run`."""
+        self.load(image)
+        self.invoke()
+        return np.ascontiguousarray(self._sr_nchw[0].numpy().transpose(1, 2, 0))
+
+    def load(self, image: FloatImage) -> None:
+        """Put an image where `invoke` finds it."""
         require_image(image, channels=self.channels, input_hw=self.input_hw)
-        lr_nchw = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), np.float32))[None]
+        self._lr_nchw = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32))
+
+    def invoke(self) -> None:
+        """Run on the loaded image."""
         with torch.inference_mode(), torch_threads(self.threads):
-            sr_nchw: torch.Tensor = self.network(lr_nchw)
-        return np.ascontiguousarray(sr_nchw[0].numpy().transpose(1, 2, 0))
+            self._sr_nchw: torch.Tensor = self.network(self._lr_nchw)
 
 
 @contextmanager

@@ -70,6 +70,7 @@ class TFLiteRunner:
     """A TFLite file with one image in and one image out.
 
     Attributes:
+        native_hw: the size that the file was made for; None where it states none.
         outside: operations that no delegate took over, in order; empty where XNNPACK runs everything.
         delegates: how many delegates stand in the graph.
     """
@@ -92,10 +93,10 @@ class TFLiteRunner:
         self._in = Port.of(own, path)
         self._out = Port.of(self._single(self._interpreter.get_output_details(), "output"), path)
         self.channels = int(own["shape"][3])
-        own_hw = tuple(int(side) for side in own["shape"][1:3])
         free = -1 in own["shape_signature"][1:3]
-        self.scale = self._resized(input_hw or (PROBE_HW[0] if free else (own_hw[0], own_hw[1])))
-        self.input_hw = input_hw or (None if free or self._flexible() else (own_hw[0], own_hw[1]))
+        self.native_hw = None if free else (int(own["shape"][1]), int(own["shape"][2]))
+        self.scale = self._resized(input_hw or self.native_hw or PROBE_HW[0])
+        self.input_hw = input_hw or (None if free or self._flexible() else self.native_hw)
         self.delegates, self.outside = self._delegation()
 
     @property
@@ -105,12 +106,20 @@ class TFLiteRunner:
 
     def run(self, image: FloatImage) -> FloatImage:
         """Upscale one image; see `Runner.run`. Where the file permits it, it is resized to the image."""
+        self.load(image)
+        self.invoke()
+        return self._out.real(self._interpreter.get_tensor(self._out.index))
+
+    def load(self, image: FloatImage) -> None:
+        """Write an image into the input tensor, quantized if the file takes integers."""
         require_image(image, channels=self.channels, input_hw=self.input_hw)
         if self._hw != image.shape[:2]:
             self._resized((image.shape[0], image.shape[1]))
         self._interpreter.set_tensor(self._in.index, self._in.stored(image))
+
+    def invoke(self) -> None:
+        """Run on the loaded image."""
         self._interpreter.invoke()
-        return self._out.real(self._interpreter.get_tensor(self._out.index))
 
     def _opened(self) -> Any:
         if not self.path.is_file():
