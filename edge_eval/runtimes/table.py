@@ -35,6 +35,7 @@ class Runtime:
         kind: what it runs.
         what: a few words for people.
         open: makes the runner of a file, for so many threads, at one size or any that the file permits.
+        imports: modules that opening loads, so that they can be loaded before it is timed.
         unavailable: why it cannot be used here, or None.
         is_emulator: whether its time says nothing about the runtime it stands for.
     """
@@ -42,6 +43,7 @@ class Runtime:
     kind: Kind
     what: str
     open: Callable[[Path, int, Size], Runner]
+    imports: tuple[str, ...]
     unavailable: Callable[[], str | None] = lambda: None
     is_emulator: bool = False
 
@@ -98,20 +100,49 @@ def _no_mac() -> str | None:
     return f"Core ML runs on macOS only and this is {sys.platform}; use the emulator (--runtime mil)"
 
 
+LITERT = ("ai_edge_litert.interpreter", "edge_eval.runtimes.tflite")
+
 RUNTIMES: Mapping[str, Runtime] = {
-    "torch": Runtime(kind="checkpoint", what="PyTorch, float32", open=_open_checkpoint),
-    "tflite": Runtime(kind="tflite", what="LiteRT with XNNPACK", open=_open_tflite("tflite")),
+    "torch": Runtime(
+        kind="checkpoint",
+        what="PyTorch, float32",
+        open=_open_checkpoint,
+        imports=("models.checkpoint", "models.reparam", "edge_eval.runtimes.pytorch"),
+    ),
+    "tflite": Runtime(kind="tflite", what="LiteRT with XNNPACK", open=_open_tflite("tflite"), imports=LITERT),
     "tflite-plain": Runtime(
-        kind="tflite", what="LiteRT's own kernels, no delegate", open=_open_tflite("tflite-plain")
+        kind="tflite",
+        what="LiteRT's own kernels, no delegate",
+        open=_open_tflite("tflite-plain"),
+        imports=LITERT,
     ),
     "tflite-reference": Runtime(
-        kind="tflite", what="LiteRT's reference kernels (slow)", open=_open_tflite("tflite-reference")
+        kind="tflite",
+        what="LiteRT's reference kernels, slow",
+        open=_open_tflite("tflite-reference"),
+        imports=LITERT,
     ),
     "tensorflow": Runtime(
-        kind="tflite", what="TensorFlow's interpreter", open=_open_tensorflow, unavailable=_no_tensorflow
+        kind="tflite",
+        what="TensorFlow's interpreter",
+        open=_open_tensorflow,
+        imports=("tensorflow", "edge_eval.runtimes.tflite"),
+        unavailable=_no_tensorflow,
     ),
-    "coreml": Runtime(kind="coreml", what="Core ML itself", open=_open_coreml, unavailable=_no_mac),
-    "mil": Runtime(kind="coreml", what="Core ML emulator (numerics only)", open=_open_mil, is_emulator=True),
+    "coreml": Runtime(
+        kind="coreml",
+        what="Core ML itself",
+        open=_open_coreml,
+        imports=("coremltools", "edge_eval.runtimes.coreml"),
+        unavailable=_no_mac,
+    ),
+    "mil": Runtime(
+        kind="coreml",
+        what="Core ML emulator, numbers only",
+        open=_open_mil,
+        imports=("coremltools", "edge_eval.runtimes.mil"),
+        is_emulator=True,
+    ),
 }
 
 

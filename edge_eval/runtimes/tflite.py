@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convert.quiet import quiet
 from models.errors import InputError
 
 from ..runner import FloatImage, require_image, scale_between
@@ -125,8 +126,9 @@ class TFLiteRunner:
         if not self.path.is_file():
             raise InputError(f"{self.path} does not exist; give a .tflite file")
         try:
-            interpreter = self._make(self.path, self.threads)
-            interpreter.allocate_tensors()
+            with quiet():
+                interpreter = self._make(self.path, self.threads)
+                interpreter.allocate_tensors()
         except KERNEL_ERRORS as error:
             raise InputError(
                 f"{self.path} cannot be run by {self.runtime}: {' '.join(str(error).split())}"
