@@ -58,12 +58,21 @@ def modcrop(image: Pixels, factor: int) -> Pixels:
 def downscale(image: Pixels, factor: int) -> Pixels:
     """The low-resolution image: `imresize` by exactly 1 / `factor`.
 
+    `uint8` images are resized as floats and rounded once, as the field's scripts do (`im2double`, `imresize`,
+    `imwrite`). MATLAB's `imresize` of a `uint8` image, which rounds after each axis, is off
+    the published figures of SPAN by up to 0.02 dB.
+
     Raises:
         ValueError: a side is no multiple of `factor` (see `modcrop`).
     """
     if any(side % factor for side in image.shape[:2]):
         raise ValueError(f"sides {image.shape[:2]} are not multiples of {factor}; modcrop first")
-    return image.copy() if factor == 1 else imresize(image, 1 / factor)
+    if factor == 1:
+        return image.copy()
+    if image.dtype != np.uint8:
+        return imresize(image, 1 / factor)
+    smooth = imresize(image.astype(np.float64), 1 / factor)
+    return np.floor(np.clip(smooth, 0, 255) + 0.5).astype(image.dtype)
 
 
 def axis_weights(length: int, scale: float) -> tuple[NDArray[np.intp], NDArray[np.float64]]:

@@ -24,7 +24,7 @@ from .recognition import (
     refuse_ranks,
     refuse_shapes,
 )
-from .reparam import folded_state, reparameterize
+from .reparam import reparameterize
 from .span import Span
 from .state_file import NO_NORM, read_state_file
 from .variants import NETWORKS
@@ -125,18 +125,22 @@ def save_checkpoint(
     Raises:
         InputError: the name's suffix is another, the file exists, or it cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     if path.suffix != ".safetensors":
         raise InputError(f"cannot save a checkpoint as {path.name}; give a name that ends in .safetensors")
     entries = {**(metadata or {}), CONFIG_KEY: json.dumps(network.config.to_json())}
     with written_whole(path, overwrite=overwrite) as scratch:
-        save_file(state_to_save(network), scratch, metadata=entries)
+        try:
+            save_file(state_to_save(network), scratch, metadata=entries)
+        except SafetensorError as error:
+            raise InputError(f"cannot write {path}: {error}; nothing was changed") from error
 
 
 def state_to_save(network: Span | SpanDeploy) -> dict[str, Tensor]:
     """The tensors of `network` under the published names, contiguous, float32, detached."""
-    folded = folded_state(network) if isinstance(network, Span) else network.state_dict()
+    folded = reparameterize(network).state_dict()
     state = network.state_dict() if isinstance(network, Span) else {}
     convolutions = conv3xc_names(network.config)
     for name, tensor in folded.items():

@@ -16,8 +16,7 @@ SMALL = {
         concat_channels=5,
         upscale=2,
         normalize=row.normalizes,
-        img_range=2.0,
-        rgb_mean=(0.4488, 0.4371, 0.4040),
+        img_range=2.0 if row.normalizes else 255.0,
     )
     for name, row in NETWORKS.items()
 }

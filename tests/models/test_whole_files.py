@@ -1,0 +1,93 @@
+"""Files are written whole or not at all, and named by what they hold."""
+
+import errno
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from models import InputError
+from models.files import sha256_of, size_of, written_whole
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.bin"
+    with written_whole(path) as scratch:
+        scratch.write_bytes(b"abc")
+        assert scratch.name == path.name
+        assert not path.exists()
+    assert path.read_bytes() == b"abc"
+    assert names_in(path.parent) == ["a.bin"]
+
+
+def test_a_folder_replaces_a_folder(tmp_path: Path) -> None:
+    path = tmp_path / "a.mlpackage"
+    for content in ("one", "two"):
+        with written_whole(path, overwrite=True) as scratch:
+            scratch.mkdir()
+            (scratch / content).write_text(content)
+    assert names_in(path) == ["two"]
+    assert names_in(tmp_path) == ["a.mlpackage"]
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+def test_nothing_is_left_of_a_failure(tmp_path: Path, failure: type[BaseException]) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"before")
+    with pytest.raises(failure), written_whole(path, overwrite=True) as scratch:
+        scratch.write_bytes(b"half")
+        raise failure
+    assert path.read_bytes() == b"before"
+    assert names_in(tmp_path) == ["a.bin"]
+
+
+def test_an_existing_file_is_refused_before_any_work(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"before")
+    with pytest.raises(InputError) as caught, written_whole(path):
+        pytest.fail("the work was begun")
+    assert str(caught.value) == f"{path} exists already; give --overwrite to replace it, or another name"
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match="cannot write .*a.bin: .*; choose a folder that can be written"):
+        written_whole(tmp_path / "file" / "a.bin").__enter__()
+
+    def refuse(*given: object, **named: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(InputError, match="a.bin: Permission denied; choose a folder that can be written"):
+        written_whole(tmp_path / "a.bin").__enter__()
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    with pytest.raises(InputError) as caught, written_whole(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(caught.value) == f"cannot write {path}: No space left on device; nothing was changed"
+    assert names_in(tmp_path) == []
+
+
+def test_reading_another_file_in_vain_is_not_blamed_on_the_output(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), written_whole(tmp_path / "out" / "a.bin"):
+        (tmp_path / "absent").read_bytes()
+
+
+def test_hash_and_size_of_a_file_and_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x").write_bytes(b"12")
+    (tmp_path / "a" / "y").write_bytes(b"345")
+    assert size_of(tmp_path / "a") == 5
+    assert size_of(tmp_path / "a" / "y") == 3
+    assert sha256_of(tmp_path / "a" / "y") == hashlib.sha256(b"345").hexdigest()
+    before = sha256_of(tmp_path / "a")
+    (tmp_path / "a" / "y").rename(tmp_path / "a" / "z")
+    assert sha256_of(tmp_path / "a") != before
+    (tmp_path / "a" / "z").rename(tmp_path / "a" / "y")
+    assert sha256_of(tmp_path / "a") == before
