@@ -12,7 +12,7 @@ import psutil
 from .runtimes.table import RUNTIMES, open_runner
 
 STATUS = Path("/proc/self/status")
-"""Linux: `VmHWM` is this program's own peak, while `ru_maxrss` takes over that of the process that started it."""
+"""Linux: `VmHWM` is this program's own peak; `ru_maxrss` takes over that of the process that started it."""
 
 
 def probe(path: str, runtime: str, threads: int, input_hw: tuple[int, int]) -> dict[str, float]:

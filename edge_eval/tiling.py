@@ -96,9 +96,7 @@ def run_tiled(
     tile_hw = runner.input_hw or _within(tile or (height, width), (height, width))
     if tile_hw == (height, width):
         return runner.run(image)
-    rows, columns = (
-        plan_axis(length, side, radius) for length, side in zip((height, width), tile_hw, strict=True)
-    )
+    rows, columns = plan_axis(height, tile_hw[0], radius), plan_axis(width, tile_hw[1], radius)
     scale = runner.scale
     result = np.empty((scale * height, scale * width, image.shape[2]), np.float32)
     for done, (row, column) in enumerate([(row, column) for row in rows for column in columns]):
