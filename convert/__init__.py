@@ -1,6 +1,6 @@
 """Converters from the folded or quantized network to TFLite and Core ML files.
 
-Names are imported when they are first used: the converters bring heavy libraries, and `span-edge --help` needs none.
+Names are imported when they are first used: converters bring heavy libraries, `span-edge --help` needs none.
 """
 
 from importlib import import_module

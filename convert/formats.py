@@ -60,9 +60,6 @@ def coreml_metadata_text(path: Path, key: str) -> str | None:
     Raises:
         InputError: there is no such package, or its model is missing or damaged.
     """
-    from coremltools.proto import Model_pb2
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
     if not path.is_dir():
         raise InputError(f"{path}: no such package; give an .mlpackage folder made by span-edge convert")
     models = sorted((path / "Data").rglob("*.mlmodel"))
@@ -70,6 +67,9 @@ def coreml_metadata_text(path: Path, key: str) -> str | None:
         raise InputError(
             f"{path} is not a Core ML package (Manifest.json and one .mlmodel under Data); give one that is"
         )
+    from coremltools.proto import Model_pb2
+    from google.protobuf.message import DecodeError
+
     spec = Model_pb2.Model()
     try:
         spec.ParseFromString(models[0].read_bytes())

@@ -1,6 +1,5 @@
 """The TFLite file format: packing and unpacking, and what can be asked of a file without running it."""
 
-import struct
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from ai_edge_litert.tools import flatbuffer_utils
 from numpy.typing import NDArray
 
 from models.errors import InputError
+
+from .quiet import quiet
 
 IDENTIFIER = b"TFL3"
 ALIGNMENT = 16
@@ -30,8 +31,6 @@ NUMPY_TYPES: dict[str, type[np.generic]] = {
     "int32": np.int32,
     "int64": np.int64,
 }
-UNREADABLE = (struct.error, IndexError, ValueError, TypeError, AttributeError, KeyError)
-"""What the flatbuffer reader raises on bytes that are no valid model."""
 
 
 class AlignedBuffer(SCHEMA.BufferT):  # type: ignore[misc]
@@ -73,24 +72,8 @@ def pack(model: Any) -> bytes:
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-def dequantized(values: NDArray[Any] | None, tensor: Any) -> NDArray[np.float64]:
-    """A constant's real values: its scales and zero points applied where it has them."""
-    if values is None:
-        raise ValueError(f"tensor {tensor.name!r} is not constant")
-    quantization = tensor.quantization
-    if quantization is None or quantization.scale is None or len(quantization.scale) == 0:
-        return values.astype(np.float64)
-    shape = [1] * values.ndim
-    shape[quantization.quantizedDimension] = -1
-    scale, zero = np.asarray(quantization.scale, np.float64), np.asarray(quantization.zeroPoint, np.float64)
-    if len(scale) == 1:
-        shape = [1] * values.ndim
-    real: NDArray[np.float64] = (values - zero.reshape(shape)) * scale.reshape(shape)
-    return real
-
-
 def open_model(path: Path) -> Any:
-    """The file's root table, read in place, every buffer checked to lie inside the file.
+    """The file's root table, read in place, after LiteRT's own verifier found the file whole.
 
     Raises:
         InputError: there is no such file, or it is not a whole TFLite file.
@@ -102,17 +85,24 @@ def open_model(path: Path) -> Any:
         raise InputError(
             f"{path} is not a TFLite file (no {IDENTIFIER.decode()} at byte 4); give one that is"
         )
-    try:
-        model = SCHEMA.Model.GetRootAs(data, 0)
-        for i in range(model.BuffersLength()):
-            model.Buffers(i).DataAsNumpy()
-        if model.SubgraphsLength() < 1:
-            raise ValueError("no subgraph")
-        for i in range(model.Subgraphs(0).TensorsLength()):
-            model.Subgraphs(0).Tensors(i).Name()
-    except UNREADABLE as error:
-        raise InputError(f"{path} is damaged or cut short ({len(data)} bytes); convert it again") from error
-    return model
+    if not _is_valid(data):
+        raise InputError(f"{path} is damaged or cut short ({len(data)} bytes); convert it again")
+    return SCHEMA.Model.GetRootAs(data, 0)
+
+
+def _is_valid(data: bytes) -> bool:
+    """Whether LiteRT takes the bytes as a model; what it says about others is not shown."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    with quiet():
+        try:
+            Interpreter(
+                model_content=data,
+                experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            )
+        except (ValueError, RuntimeError):
+            return False
+    return True
 
 
 def metadata_text(path: Path, key: str) -> str | None:
@@ -127,7 +117,7 @@ def metadata_text(path: Path, key: str) -> str | None:
         if entry.Name() == key.encode():
             try:
                 return bytes(model.Buffers(entry.Buffer()).DataAsNumpy()).decode()
-            except UNREADABLE as error:
+            except (UnicodeDecodeError, TypeError) as error:
                 raise InputError(f"{path}: its {key} metadata is damaged; convert it again") from error
     return None
 

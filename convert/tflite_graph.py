@@ -22,6 +22,8 @@ CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 LAYOUT_OPS = ("TRANSPOSE", "RESHAPE")
 FORBIDDEN_OPS = (*LAYOUT_OPS, "PAD", "PADV2", "GATHER", "CUSTOM")
 """Operations that no converted SPAN may hold: passes over memory that the network does not ask for."""
+FINGERPRINT_TOLERANCE = 1e-4
+"""Rounding of a folded factor moves a channel's relative norm by some 1e-7; other layers differ by 1e-2."""
 
 Array = NDArray[Any]
 Op = Any
@@ -254,7 +256,7 @@ def name_layers(graph: Graph, filters: Mapping[str, NDArray[np.float32]]) -> Non
     Raises:
         ConversionError: a convolution is none of the network's, or two are the same.
     """
-    left = {name: _fingerprint(values, 0) for name, values in filters.items()}
+    left = dict(filters)
     base: dict[int, str] = {int(graph.sub.inputs[0]): "image"}
     taken: set[str] = set()
     for op in graph.ops:
@@ -275,23 +277,29 @@ def name_layers(graph: Graph, filters: Mapping[str, NDArray[np.float32]]) -> Non
         graph.tensor(int(op.outputs[0])).name = name.encode()
 
 
-def _fingerprint(values: Array, axis: int) -> Array:
+def _fingerprint(filter_oihw: Array) -> Array:
     """The output channels' norms in ascending order, relative to the greatest."""
-    rows = np.moveaxis(values.astype(np.float64), axis, 0).reshape(values.shape[axis], -1)
-    norms = np.sort(np.linalg.norm(rows, axis=1))
+    norms = np.sort(np.linalg.norm(filter_oihw.reshape(len(filter_oihw), -1).astype(np.float64), axis=1))
     relative: Array = norms / max(norms[-1], np.finfo(np.float64).tiny)
     return relative
 
 
 def _recognised(graph: Graph, convolution: Op, left: Mapping[str, Array]) -> str:
-    values = tflite_file.dequantized(
-        graph.constant(int(convolution.inputs[1])), graph.tensor(int(convolution.inputs[1]))
-    )
-    found = _fingerprint(values, graph.out_axis(convolution))
-    distance = {name: float(np.abs(f - found).max()) for name, f in left.items() if f.shape == found.shape}
+    values = graph.constant(int(convolution.inputs[1]))
+    if values is None:
+        raise ConversionError("a convolution whose filter is computed")
+    oihw = values.transpose(0, 3, 1, 2) if graph.out_axis(convolution) == 0 else values.transpose(3, 0, 1, 2)
+    found = _fingerprint(oihw)
+    distance = {
+        name: float(np.abs(_fingerprint(f) - found).max())
+        for name, f in left.items()
+        if f.shape == oihw.shape
+    }
     best = min(distance, key=distance.__getitem__, default=None)
-    if best is None or distance[best] > 0.05:
-        raise ConversionError(f"a convolution with a filter of shape {values.shape} is none of the network's")
+    if best is None or distance[best] > FINGERPRINT_TOLERANCE:
+        raise ConversionError(
+            f"a convolution with a filter (O, I, kh, kw) {oihw.shape} is none of the network's"
+        )
     return best
 
 
