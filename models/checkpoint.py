@@ -17,9 +17,9 @@ from .recognition import (
     CONFIG_KEY,
     Form,
     config_of,
-    conv3xc_names,
     folded_shapes,
     official_names,
+    outline,
     recognised,
     refuse_ranks,
     refuse_shapes,
@@ -67,9 +67,10 @@ def load_checkpoint(
 
     Taken are .pth, .pt and .safetensors files with a state dict, bare or in the usual containers, in training
     form, in folded form, or both; of both, the branches count. What shapes cannot tell: output channels,
-    which are taken to be as many as input channels, and normalization, which comes from the options, else
-    from the file's metadata if `save_checkpoint` wrote it, else is the published one; where the image is not
-    RGB, each channel gets the mean of the three published means.
+    which are taken to be as many as input channels where that fits the shapes, else RGB, grey or RGBA where
+    one alone fits; and normalization, which comes from the options, else from the file's metadata if
+    `save_checkpoint` wrote it, else is the published one, the mean of its three means for an image that is
+    not RGB. What is assumed stands in the notes.
 
     Args:
         source: the file.
@@ -88,7 +89,7 @@ def load_checkpoint(
     tensors, form = official_names(path, network, tensors)
     refuse_ranks(path, tensors)
     config = config_of(path, network, folded_shapes(tensors), stored.metadata, normalize=not no_norm)
-    assumed = _assumed_mean(config) if CONFIG_KEY not in stored.metadata and rgb_mean is None else ()
+    assumed = () if CONFIG_KEY in stored.metadata else _assumed(config, mean_given=rgb_mean is not None)
     config = _with_options(path, config, img_range, rgb_mean)
     refuse_shapes(path, config, form, tensors)
     loaded, stale_notes = _built(config, form, tensors)
@@ -142,7 +143,7 @@ def state_to_save(network: Span | SpanDeploy) -> dict[str, Tensor]:
     """The tensors of `network` under the published names, contiguous, float32, detached."""
     folded = reparameterize(network).state_dict()
     state = network.state_dict() if isinstance(network, Span) else {}
-    convolutions = conv3xc_names(network.config)
+    convolutions = outline(network.config).conv3xc
     for name, tensor in folded.items():
         part, _, kind = name.rpartition(".")
         state[f"{part}.eval_conv.{kind}" if part in convolutions else name] = tensor
@@ -151,13 +152,17 @@ def state_to_save(network: Span | SpanDeploy) -> dict[str, Tensor]:
     return {name: tensor.detach().float().contiguous() for name, tensor in state.items()}
 
 
-def _assumed_mean(config: SpanConfig) -> tuple[str, ...]:
-    """A note where the mean is neither given nor published."""
-    if not config.normalize or config.in_channels == 3:
-        return ()
-    return (
-        f"no mean is published for {config.in_channels} channels; {config.rgb_mean[0]} is assumed for each",
-    )
+def _assumed(config: SpanConfig, *, mean_given: bool) -> tuple[str, ...]:
+    """What neither the file nor the user said, where it is not simply as published."""
+    notes = []
+    if config.out_channels != config.in_channels:
+        notes.append(f"{config.out_channels} output channels at x{config.upscale} are assumed")
+    if config.normalize and config.in_channels != 3 and not mean_given:
+        notes.append(
+            f"no mean is published for {config.in_channels} channels; "
+            f"{config.rgb_mean[0]} is assumed for each"
+        )
+    return tuple(notes)
 
 
 def _with_options(

@@ -3,7 +3,8 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -12,43 +13,68 @@ from torch import Tensor
 
 from .blocks import Conv3XC
 from .config import Dimensions, NetworkName, SpanConfig
-from .deploy import SpanDeploy
 from .errors import InputError
 from .span import Span
 from .state_file import listed
 from .variants import NETWORKS
 
 Form = Literal["training", "folded", "both"]
+Shape = tuple[int, ...]
+
+USUAL_CHANNELS = (3, 1, 4)
+"""RGB, grey, RGBA: what a network may put out if it is not what it takes in."""
+
+FORM_TITLES: dict[Form, str] = {
+    "training": "in training form",
+    "folded": "in folded form",
+    "both": "in training form with folded kernels beside it",
+}
 
 CONFIG_KEY = "span_edge_config"
 """Name of the config among the metadata of the .safetensors files that `models.save_checkpoint` writes."""
 
 
-def conv3xc_names(config: SpanConfig) -> tuple[str, ...]:
-    """The names of the convolutions that are a Conv3XC in training form."""
-    return tuple(name for name, module in _skeleton(config).named_modules() if isinstance(module, Conv3XC))
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """The names and shapes of a network's tensors as the published code has them, without the tensors.
+
+    Attributes:
+        conv3xc: names of the convolutions that are a Conv3XC in training form.
+        branches: tensors of their branches.
+        folded: tensors of their `eval_conv`.
+        plain: all others, alike in every form.
+    """
+
+    conv3xc: frozenset[str]
+    branches: Mapping[str, Shape]
+    folded: Mapping[str, Shape]
+    plain: Mapping[str, Shape]
+
+    def shapes(self, form: Form) -> dict[str, Shape]:
+        """Every tensor of a checkpoint in `form`."""
+        branches = {} if form == "folded" else self.branches
+        folded = {} if form == "training" else self.folded
+        return {**branches, **folded, **self.plain}
 
 
-def _skeleton(config: SpanConfig) -> Span:
-    """The training form without memory for its weights."""
+@lru_cache(maxsize=16)
+def outline(config: SpanConfig) -> Outline:
+    """The outline of the network with that config; no memory is taken for its weights."""
     with torch.device("meta"):
-        return Span(config)
-
-
-def _official_shapes(config: SpanConfig, form: Form) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of a checkpoint in `form`, as the published code names them."""
-    with torch.device("meta"):
-        folded = SpanDeploy(config).state_dict()
-        training = Span(config).state_dict()
-    convolutions = conv3xc_names(config)
-    shapes = {} if form == "folded" else {name: tuple(tensor.shape) for name, tensor in training.items()}
-    for name, tensor in folded.items():
-        part, _, kind = name.rpartition(".")
-        if part not in convolutions:
-            shapes[name] = tuple(tensor.shape)
-        elif form != "training":
-            shapes[f"{part}.eval_conv.{kind}"] = tuple(tensor.shape)
-    return shapes
+        span = Span(config)
+    convolutions = {name: module for name, module in span.named_modules() if isinstance(module, Conv3XC)}
+    shapes = {name: tuple(tensor.shape) for name, tensor in span.state_dict().items()}
+    owned = {name for name in shapes if any(name.startswith(f"{conv}.") for conv in convolutions)}
+    folded: dict[str, Shape] = {}
+    for name, module in convolutions.items():
+        folded[f"{name}.eval_conv.weight"] = (module.sk.out_channels, module.sk.in_channels, 3, 3)
+        folded[f"{name}.eval_conv.bias"] = (module.sk.out_channels,)
+    return Outline(
+        conv3xc=frozenset(convolutions),
+        branches={name: shape for name, shape in shapes.items() if name in owned},
+        folded=folded,
+        plain={name: shape for name, shape in shapes.items() if name not in owned},
+    )
 
 
 def recognised(path: Path, tensors: Mapping[str, Tensor]) -> NetworkName:
@@ -68,31 +94,27 @@ def official_names(
     path: Path, network: NetworkName, tensors: dict[str, Tensor]
 ) -> tuple[dict[str, Tensor], Form]:
     """The tensors with every folded convolution's under `eval_conv`, and the form, once no name is wrong."""
-    config = SpanConfig(network=network, normalize=False)
-    convolutions = conv3xc_names(config)
+    published = outline(SpanConfig(network=network, normalize=False))
     named = {}
     for name, tensor in tensors.items():
         part, _, kind = name.rpartition(".")
-        named[f"{part}.eval_conv.{kind}" if part in convolutions else name] = tensor
-    branches = any(
-        name.startswith(f"{conv}.{branch}.")
-        for name in named
-        for conv in convolutions
-        for branch in ("sk", "conv")
-    )
-    evals = any(".eval_conv." in name for name in named)
+        official = f"{part}.eval_conv.{kind}" if part in published.conv3xc else name
+        named[name if official in tensors else official] = tensor
+    branches = any(name in named for name in published.branches)
+    evals = any(name in named for name in published.folded)
     form: Form = "folded" if not branches else "both" if evals else "training"
-    expected = _official_shapes(config, form)
+    expected = published.shapes(form)
     missing = [name for name in expected if name not in named]
     unexpected = [name for name in named if name not in expected]
     if missing or unexpected:
         raise InputError(
-            f"{path} is not a complete {NETWORKS[network].title} in {form} form: "
+            f"{path} is not a complete {NETWORKS[network].title} {FORM_TITLES[form]}: "
             + "; ".join(
                 f"{len(names)} {what}: {listed(names)}"
                 for what, names in (("missing", missing), ("unexpected", unexpected))
                 if names
             )
+            + ". Give its complete state dict, as it was published or trained"
         )
     return named, form
 
@@ -132,24 +154,37 @@ def config_of(
         return _stored_config(
             path, network, found, metadata[CONFIG_KEY], normalize=row.normalizes and normalize
         )
-    upscale = math.isqrt(found.shuffled_channels // found.in_channels)
-    if upscale < 1 or found.shuffled_channels != found.in_channels * upscale**2:
-        raise InputError(
-            f"{path} has {found.in_channels} input channels and {found.shuffled_channels} before the pixel "
-            f"shuffle, which is not {found.in_channels} times a square: output channels and upscale cannot "
-            "be told apart; accepted are as many out as in, or a file written by models.save_checkpoint"
-        )
+    out_channels, upscale = _output_of(path, found)
     published = SpanConfig().rgb_mean
     grey = round(sum(published) / len(published), 4)
     return SpanConfig(
         network=network,
         in_channels=found.in_channels,
-        out_channels=found.in_channels,
+        out_channels=out_channels,
         feature_channels=found.feature_channels,
         concat_channels=found.concat_channels,
         upscale=upscale,
         normalize=row.normalizes and normalize,
         rgb_mean=published if found.in_channels == len(published) else (grey,) * found.in_channels,
+    )
+
+
+def _output_of(path: Path, found: Dimensions) -> tuple[int, int]:
+    """Output channels and upscale, whose square times the former is what the shapes tell.
+
+    As many channels out as in if that gives a whole upscale, else the one of `USUAL_CHANNELS` that does.
+    """
+    fitting = [
+        (channels, math.isqrt(found.shuffled_channels // channels))
+        for channels in dict.fromkeys((found.in_channels, *USUAL_CHANNELS))
+        if found.shuffled_channels == channels * math.isqrt(found.shuffled_channels // channels) ** 2
+    ]
+    if fitting and (fitting[0][0] == found.in_channels or len(fitting) == 1):
+        return fitting[0]
+    raise InputError(
+        f"{path} has {found.in_channels} input channels and {found.shuffled_channels} before the pixel "
+        "shuffle, which tell neither output channels nor upscale, whose square times the former they are; "
+        "accepted are as many out as in, or a file written by models.save_checkpoint"
     )
 
 
@@ -180,7 +215,7 @@ def refuse_shapes(path: Path, config: SpanConfig, form: Form, tensors: Mapping[s
     """Refuse tensors whose shape is not what `config` makes it, with a list."""
     odd = [
         f"{name} is {tuple(tensors[name].shape)}, not {shape}"
-        for name, shape in _official_shapes(config, form).items()
+        for name, shape in outline(config).shapes(form).items()
         if tuple(tensors[name].shape) != shape
     ]
     if odd:

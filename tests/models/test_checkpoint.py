@@ -170,6 +170,16 @@ def test_sizes_are_read_off_the_shapes(
         assert same(checkpoint.network, span)
 
 
+def test_other_output_channels_are_assumed_where_only_one_number_fits(
+    make_span: Callable[[SpanConfig], Span], x4_span: Span, file: Path
+) -> None:
+    span = make_span(replace(x4_span.config, in_channels=1, rgb_mean=(0.43,)))
+    torch.save(form_of(span, "folded"), file)
+    checkpoint = load_checkpoint(file, rgb_mean=(0.43,))
+    assert checkpoint.config == span.config
+    assert checkpoint.notes == ("3 output channels at x4 are assumed",)
+
+
 @pytest.mark.parametrize("marker", [torch.zeros(1), torch.tensor(True), torch.tensor(1, dtype=torch.uint8)])
 def test_no_norm_marker(x4_span: Span, marker: Tensor, file: Path) -> None:
     torch.save({**form_of(x4_span, "folded"), "no_norm": marker}, file)
@@ -404,8 +414,14 @@ def test_missing_and_unexpected(x4_span: Span, file: Path) -> None:
     torch.save(state, file)
     assert refusal(file) == (
         f"{file} is not a complete SPAN in folded form: 2 missing: conv_2.eval_conv.bias, conv_cat.weight; "
-        "1 unexpected: block_7.c1_r.eval_conv.weight"
+        "1 unexpected: block_7.c1_r.eval_conv.weight. Give its complete state dict, as it was published "
+        "or trained"
     )
+
+
+def test_a_convolution_stored_twice(x4_span: Span, file: Path) -> None:
+    torch.save({**form_of(x4_span, "folded"), "conv_1.weight": torch.zeros(6, 3, 3, 3)}, file)
+    assert "is not a complete SPAN in folded form: 1 unexpected: conv_1.weight. Give" in refusal(file)
 
 
 def test_long_lists_are_shortened(x4_span: Span, file: Path) -> None:
@@ -413,13 +429,16 @@ def test_long_lists_are_shortened(x4_span: Span, file: Path) -> None:
     torch.save(state, file)
     message = refusal(file)
     assert "in training form: 40 missing: conv_1.sk.weight, conv_1.sk.bias, block_1.c1_r.sk.weight" in message
-    assert message.endswith(" and 34 more")
+    assert " and 34 more. Give its complete state dict" in message
 
 
 def test_half_trained_half_folded(x4_span: Span, file: Path) -> None:
     both, folded = form_of(x4_span, "both"), form_of(x4_span, "folded")
     torch.save({k: v for k, v in both.items() if k in folded or k.startswith("conv_1")}, file)
-    assert "is not a complete SPAN in both form: 152 missing" in refusal(file)
+    assert (
+        "is not a complete SPAN in training form with folded kernels beside it: 152 missing: block_1"
+        in refusal(file)
+    )
 
 
 @pytest.mark.parametrize(
@@ -458,9 +477,9 @@ def test_output_channels_that_cannot_be_told(x4_span: Span, file: Path) -> None:
     state["upsampler.0.weight"], state["upsampler.0.bias"] = torch.zeros(16, 5, 3, 3), torch.zeros(16)
     torch.save(state, file)
     assert refusal(file) == (
-        f"{file} has 3 input channels and 16 before the pixel shuffle, which is not 3 times a square: output "
-        "channels and upscale cannot be told apart; accepted are as many out as in, or a file written by "
-        "models.save_checkpoint"
+        f"{file} has 3 input channels and 16 before the pixel shuffle, which tell neither output "
+        "channels nor upscale, whose square times the former they are; accepted are as many out as in, "
+        "or a file written by models.save_checkpoint"
     )
 
 
