@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +33,7 @@ DECODERS = (*sorted(set(FORMATS.values())), "MPO")
 READABLE = "PNG, JPEG, BMP, WebP or TIFF"
 
 PLAIN_MODES = {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB"}
+GREY_MODES = ("1", "L", "LA", "La")
 ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 REFUSED_MODES = {
     "CMYK": "holds printing inks (CMYK), whose colours depend on a profile; convert it to RGB",
@@ -81,19 +83,54 @@ def read_frame(path: Path, *, channels: Channels = 3) -> Frame:
         InputError: not an image, damaged, more than 8 bits per channel, transparent, CMYK or another colour
             space, or several pictures in one file.
     """
-    try:
-        with Image.open(path, formats=DECODERS) as image:
-            _refuse_if_deep(image, path)
-            _refuse_if_several(image, path)
-            upright = ImageOps.exif_transpose(image)
-            upright.load()
-    except BROKEN_FILE_ERRORS as error:
-        raise InputError(
-            f"{path} cannot be read: {_one_line(error)}; it is damaged, truncated or not {READABLE}"
-        ) from error
-    plain = _without_alpha(upright, path)
-    pixels = np.asarray(plain.convert("RGB" if channels == 3 else "L"))
-    return pixels.reshape(*pixels.shape[:2], channels).copy()
+    plain = _without_alpha(_upright(path), path)
+    return _pixels(plain, channels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layers:
+    """An image file as it is to be upscaled: what `read_frame` refuses or forgets is kept.
+
+    Attributes:
+        frame: (H, W, C), the colours, also under transparent pixels.
+        alpha: (H, W, 1), or None where the file is opaque everywhere.
+        grey: whether the file holds grey only.
+    """
+
+    frame: Frame
+    alpha: Frame | None
+    grey: bool
+
+
+def read_layers(path: Path, *, channels: Channels = 3) -> Layers:
+    """The pixels of an image file and its alpha channel.
+
+    Raises:
+        InputError: as `read_frame`, but transparent images are taken.
+    """
+    upright = _upright(path)
+    grey = upright.mode in GREY_MODES
+    alpha = None
+    if upright.mode in ALPHA_MODES or (upright.mode in PLAIN_MODES and "transparency" in upright.info):
+        upright = upright.convert("RGBA")
+        alpha = np.asarray(upright.getchannel("A"))[:, :, None].copy()
+        upright = upright.convert("RGB")
+    frame = _pixels(_without_alpha(upright, path), channels)
+    return Layers(frame=frame, alpha=None if alpha is None or alpha.min() == 255 else alpha, grey=grey)
+
+
+def write_layers(layers: Layers, path: Path, *, overwrite: bool = False) -> None:
+    """Write a frame with its alpha channel as PNG, grey where `layers.grey` says so.
+
+    Raises:
+        InputError: as `write_frame`.
+    """
+    frame = layers.frame
+    if layers.grey:
+        frame = _pixels(_as_image(frame), 1)
+    if layers.alpha is not None:
+        frame = np.concatenate([frame, layers.alpha], axis=2)
+    _write_png(frame, path, overwrite=overwrite)
 
 
 def write_frame(frame: Frame, path: Path, *, overwrite: bool = False) -> None:
@@ -107,13 +144,41 @@ def write_frame(frame: Frame, path: Path, *, overwrite: bool = False) -> None:
     Raises:
         InputError: the suffix is another, the file exists, or the folder cannot be written.
     """
+    _write_png(frame, path, overwrite=overwrite)
+
+
+def _write_png(frame: Frame, path: Path, *, overwrite: bool) -> None:
     if path.suffix.lower() != ".png":
         raise InputError(
             f"{path} would not be a PNG file; results are written as PNG, so give a name that ends in .png"
         )
-    image = Image.fromarray(frame[:, :, 0] if frame.shape[2] == 1 else frame)
     with written_whole(path, overwrite=overwrite) as scratch:
-        image.save(scratch, format="PNG")
+        _as_image(frame).save(scratch, format="PNG")
+
+
+def _as_image(frame: Frame) -> Image.Image:
+    """The frame for Pillow: L, LA, RGB or RGBA by its channels."""
+    return Image.fromarray(frame[:, :, 0] if frame.shape[2] == 1 else frame)
+
+
+def _pixels(image: Image.Image, channels: Channels) -> Frame:
+    pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
+    return pixels.reshape(*pixels.shape[:2], channels).copy()
+
+
+def _upright(path: Path) -> Image.Image:
+    """The decoded picture with its EXIF orientation applied, or a refusal."""
+    try:
+        with Image.open(path, formats=DECODERS) as image:
+            _refuse_if_deep(image, path)
+            _refuse_if_several(image, path)
+            upright = ImageOps.exif_transpose(image)
+            upright.load()
+    except BROKEN_FILE_ERRORS as error:
+        raise InputError(
+            f"{path} cannot be read: {_one_line(error)}; it is damaged, truncated or not {READABLE}"
+        ) from error
+    return upright
 
 
 def _refuse_if_deep(image: Image.Image, path: Path) -> None:

@@ -12,3 +12,12 @@ class Progress(Protocol):
 
 def silent(stage: str, done: int, total: int, detail: str = "") -> None:
     """Ignore progress: the default where nobody listens."""
+
+
+def renamed(progress: Progress, name: str) -> Progress:
+    """`progress`, told of another stage's steps as those of the stage `name`."""
+
+    def tell(stage: str, done: int, total: int, detail: str = "") -> None:
+        progress(name, done, total, detail)
+
+    return tell

@@ -1,0 +1,152 @@
+"""`span-edge eval`: what files cost in picture quality."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import (
+    PATH,
+    gate_options,
+    json_option,
+    network_options,
+    overwrite_option,
+    runtime_option,
+    threads_option,
+)
+from .outcome import GateError
+from .terminal import Terminal, progress_bars, refuse_taken_json, terminal
+
+if TYPE_CHECKING:
+    from models.progress import Progress
+
+    from ..datasets import Dataset
+    from ..evaluate import Evaluation
+    from ..report_data import Quality
+    from .sources import Loaded
+
+EPILOG = """\b
+Examples:
+  span-edge eval out/*.tflite out/*.mlpackage --reference spanx4_ch48.pth --data Set5
+  span-edge eval span.tflite --runtime tflite-reference --data Set5 --json eval.json --max-drop 0.1
+
+PSNR and SSIM on Y, after rounding to 8 bits, the border cut; low resolution by MATLAB-style bicubic unless
+--lr gives it. Drop: the float PyTorch network's PSNR minus the file's, on the same pixels.
+"""
+
+
+@click.command("eval", epilog=EPILOG)
+@click.argument("models", nargs=-1, required=True, type=PATH, metavar="ARTIFACT...")
+@click.option(
+    "--reference", type=PATH, metavar="CHECKPOINT", help="Float network.  [default: the one the files name]"
+)
+@click.option("--data", type=PATH, metavar="DIR", help="Images.  [default: scikit-image's photographs]")
+@click.option(
+    "--lr", type=PATH, metavar="DIR", help="Their low resolution, where it is not to be made by bicubic."
+)
+@runtime_option
+@threads_option
+@json_option
+@gate_options
+@network_options
+@overwrite_option
+def evaluate(
+    *,
+    models: tuple[Path, ...],
+    reference: Path | None,
+    data: Path | None,
+    lr: Path | None,
+    runtime: str | None,
+    threads: int | None,
+    json_target: str | None,
+    max_drop: float | None,
+    min_psnr: float | None,
+    img_range: float | None,
+    rgb_mean: tuple[float, ...] | None,
+    overwrite: bool,
+) -> None:
+    """Measure what converted files (or checkpoints) lose against the float network."""
+    with terminal() as screen:
+        refuse_taken_json(json_target, overwrite=overwrite)
+        from ..datasets import open_dataset
+        from ..gates import Gates
+        from .sources import channels_of, find_reference, load_network
+
+        gates = Gates(max_drop_db=max_drop, min_psnr_db=min_psnr)
+        named = find_reference(models, reference)
+        loaded = load_network(named, img_range=img_range, rgb_mean=rgb_mean)
+        config = loaded.checkpoint.config
+        dataset = open_dataset(data, scale=config.upscale, lr=lr, channels=channels_of(config))
+        with progress_bars(screen) as bars:
+            evaluations = evaluate_models(
+                models, loaded, dataset, runtime=runtime, threads=threads, progress=bars
+            )
+        qualities = show_evaluations(screen, evaluations, json_target, overwrite=overwrite)
+    failures = gates.failures(qualities)
+    if failures:
+        raise GateError(failures)
+
+
+def evaluate_models(
+    models: Sequence[Path],
+    reference: "Loaded",
+    dataset: "Dataset",
+    *,
+    runtime: str | None,
+    threads: int | None,
+    progress: "Progress",
+) -> list["Evaluation"]:
+    """The quality of each file; the float network runs once per image.
+
+    Raises:
+        InputError: a file cannot be used, or not on that runtime.
+    """
+    from ..evaluate import FloatReference, Subject
+    from ..evaluate import evaluate as evaluate_one
+    from ..pipeline import EVALUATION_TILE
+    from ..runtimes.table import open_runner
+    from .sources import open_models
+
+    opened = open_models(models, reference)
+    floats = FloatReference(
+        open_runner(reference.network, runtime="torch", threads=threads),
+        dataset,
+        radius=reference.network.receptive_radius,
+        tile=EVALUATION_TILE,
+    )
+    return [
+        evaluate_one(
+            open_runner(model.runnable, runtime=runtime, threads=threads),
+            floats,
+            Subject.of(model.described),
+            small="mirror",
+            tile=EVALUATION_TILE,
+            progress=progress,
+        )
+        for model in opened
+    ]
+
+
+def show_evaluations(
+    screen: Terminal, evaluations: Sequence["Evaluation"], json_target: str | None, *, overwrite: bool
+) -> tuple["Quality", ...]:
+    """Tables on the terminal, or the JSON document; the figures as the gates take them."""
+    from ..environment import environment
+    from ..pipeline import mirrored_note
+    from ..report import quality_tables, report_tables
+    from ..report_data import Report, results_of
+
+    results = [evaluation.to_json() for evaluation in evaluations]
+    document = {"schema": 1, "environment": environment(), "results": results}
+    qualities, _ = results_of(document)
+    for evaluation in evaluations:
+        if note := mirrored_note(evaluation):
+            screen.say(f"note: {evaluation.subject.artifact}: {note}")
+    if json_target is not None:
+        screen.emit_json(document, json_target, overwrite=overwrite)
+    if json_target != "-":
+        for quality in qualities:
+            screen.out.print(*quality_tables(quality), sep="\n")
+        screen.out.print(*report_tables(Report(title="", folder=Path(), quality=qualities)), sep="\n")
+    return qualities

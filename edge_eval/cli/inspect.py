@@ -1,0 +1,123 @@
+"""`span-edge inspect`: what a checkpoint or a converted file is."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from .options import PATH, network_options
+from .terminal import Terminal, terminal
+
+EPILOG = """\b
+Examples:
+  span-edge inspect spanx4_ch48.pth
+  span-edge inspect out/spanx4_ch48_fp16.tflite --json
+"""
+
+
+@click.command(epilog=EPILOG, short_help="Show what a checkpoint or a converted file holds.")
+@click.argument("file", type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+@network_options
+def inspect(
+    *, file: Path, as_json: bool, img_range: float | None, rgb_mean: tuple[float, ...] | None
+) -> None:
+    """Show what a checkpoint or a converted file holds: sizes, layers, operations, origin."""
+    with terminal() as screen:
+        from .sources import is_artifact
+
+        if is_artifact(file):
+            document = describe_artifact(file)
+        else:
+            document = describe_checkpoint(file, img_range=img_range, rgb_mean=rgb_mean)
+        if as_json:
+            screen.emit_json(document, "-")
+        else:
+            _show(screen, document)
+
+
+def describe_checkpoint(
+    file: Path, *, img_range: float | None = None, rgb_mean: tuple[float, ...] | None = None
+) -> dict[str, Any]:
+    """Config, form, notes and cost of a checkpoint, JSON-ready.
+
+    Raises:
+        InputError: it cannot be used.
+    """
+    from models.cost import layer_costs
+
+    from .sources import load_network
+
+    loaded = load_network(file, img_range=img_range, rgb_mean=rgb_mean)
+    layers = layer_costs(loaded.network)
+    return {
+        "schema": 1,
+        "kind": "checkpoint",
+        "name": loaded.checkpoint.name,
+        "sha256": loaded.checkpoint.sha256,
+        "form": loaded.checkpoint.form,
+        "notes": list(loaded.checkpoint.notes),
+        "config": loaded.checkpoint.config.to_json(),
+        "parameters": sum(layer.parameters for layer in layers),
+        "macs_per_lr_pixel": sum(layer.macs for layer in layers),
+        "receptive_radius_lr_pixels": loaded.network.receptive_radius,
+        "layers": [asdict(layer) for layer in layers],
+    }
+
+
+def describe_artifact(file: Path) -> dict[str, Any]:
+    """Metadata, inputs, outputs and operations of a converted file, JSON-ready.
+
+    Raises:
+        InputError: it is none of ours, or damaged.
+    """
+    from convert.formats import read_artifact
+
+    from ..latency import count_ops
+
+    artifact = read_artifact(file)
+    return {
+        "schema": 1,
+        "kind": "artifact",
+        "name": file.name,
+        "sha256": artifact.sha256,
+        "size_bytes": artifact.size_bytes,
+        **{key: value for key, value in artifact.info.to_json().items() if key != "schema"},
+        "ops": count_ops(artifact.path),
+    }
+
+
+def _show(screen: Terminal, document: Mapping[str, Any]) -> None:
+    """The document as `name value` lines, its layers as a table."""
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(style="dim")
+    lines.add_column(overflow="fold")
+    for name, value in document.items():
+        if name not in ("schema", "layers"):
+            lines.add_row(name.replace("_", " "), _plain(value))
+    screen.out.print(lines)
+    if "layers" in document:
+        screen.out.print(_layer_table(document["layers"]))
+
+
+def _layer_table(layers: list[Mapping[str, Any]]) -> Table:
+    table = Table("layer", "kernel", box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for column in ("in", "out", "groups", "parameters", "MACs per LR pixel"):
+        table.add_column(column, justify="right")
+    for layer in layers:
+        kernel = "x".join(str(side) for side in layer["kernel"])
+        numbers = (layer[key] for key in ("in_channels", "out_channels", "groups", "parameters", "macs"))
+        table.add_row(layer["name"], kernel, *(f"{number:,}" for number in numbers))
+    return table
+
+
+def _plain(value: Any) -> str:
+    """A value on one line; an empty list is a dash."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items() if inner is not None)
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(inner) for inner in value) or "–"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

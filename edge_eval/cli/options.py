@@ -1,0 +1,157 @@
+"""Options that several commands share, and the types of their values."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def size(text: str | tuple[int, int]) -> tuple[int, int]:
+    """`HxW` in low-resolution pixels, as `(H, W)`.
+
+    Raises:
+        click.BadParameter: it is something else.
+    """
+    if isinstance(text, tuple):
+        return text
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text.lower())
+    if match is None:
+        raise click.BadParameter(
+            f"{text!r} is not a size; give height x width in low-resolution pixels, such as 128x128"
+        )
+    return int(match[1]), int(match[2])
+
+
+def names_of(
+    what: str, known: Callable[[], tuple[str, ...]]
+) -> Callable[[str | tuple[str, ...]], tuple[str, ...]]:
+    """A parser for comma-separated names out of a table: those given, in order, each once.
+
+    Args:
+        what: what a name is called in the message.
+        known: the table's names.
+    """
+
+    def names(text: str | tuple[str, ...]) -> tuple[str, ...]:
+        if isinstance(text, tuple):
+            return text
+        given = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+        unknown = [name for name in given if name not in known()]
+        if unknown or not given:
+            listed = ", ".join(unknown) or "nothing"
+            raise click.BadParameter(f"{listed} is no {what} here; choose from {', '.join(known())}")
+        return given
+
+    return names
+
+
+def mean(text: str | tuple[float, ...]) -> tuple[float, ...]:
+    """Comma-separated numbers in [0, 1], one per input channel.
+
+    Raises:
+        click.BadParameter: it is something else.
+    """
+    if isinstance(text, tuple):
+        return text
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or not all(0 <= number <= 1 for number in numbers):
+        raise click.BadParameter(f"{text!r} is no mean; give numbers from 0 to 1, as 0.4488,0.4371,0.4040")
+    return numbers
+
+
+PATH = click.Path(path_type=Path)
+"""A path that the command itself checks, so that the message can say what to do."""
+
+
+def overwrite_option(command: Command) -> Command:
+    """`--overwrite`."""
+    return click.option("--overwrite", is_flag=True, help="Replace files that exist already.")(command)
+
+
+def network_options(command: Command) -> Command:
+    """`--img-range` and `--rgb-mean`: what a checkpoint cannot say of itself."""
+    for option in (
+        click.option(
+            "--rgb-mean",
+            type=mean,
+            metavar="R,G,B",
+            help="Mean that the network subtracts, in [0, 1]; not stored in checkpoints.  [default: DIV2K's]",
+        ),
+        click.option(
+            "--img-range",
+            type=click.FloatRange(min=0, min_open=True),
+            help="Factor on the [0, 1] image inside the network; not stored in checkpoints.  [default: 255]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def gate_options(command: Command) -> Command:
+    """`--max-drop` and `--min-psnr`: quality gates that end in exit code 1."""
+    for option in (
+        click.option(
+            "--min-psnr",
+            metavar="DB",
+            type=click.FloatRange(min=0),
+            help="Fail (exit 1) if any artifact's mean PSNR-Y is lower.",
+        ),
+        click.option(
+            "--max-drop",
+            metavar="DB",
+            type=click.FloatRange(min=0),
+            help="Fail (exit 1) if any artifact loses more mean PSNR-Y against the float network.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def json_option(command: Command) -> Command:
+    """`--json FILE`, `-` for standard output."""
+    return click.option(
+        "--json", "json_target", metavar="FILE", help="Write the result as JSON; - is standard output."
+    )(command)
+
+
+def available_recipes() -> tuple[str, ...]:
+    """The recipes that a float network can be converted with."""
+    from quantize.recipe import RECIPES
+
+    return tuple(row.name for row in RECIPES.values() if not row.calibrated and row.palette_bits is None)
+
+
+def available_formats() -> tuple[str, ...]:
+    """The formats that a network can be converted to."""
+    from convert.formats import FORMATS
+
+    return tuple(FORMATS)
+
+
+def data_options(command: Command) -> Command:
+    """`--data` and `--lr`: the images to evaluate on."""
+    for name, what in (
+        ("--lr", "Their low resolution.  [default: made by bicubic]"),
+        ("--data", "Images.  [default: scikit-image's photographs]"),
+    ):
+        command = click.option(name, type=PATH, metavar="DIR", help=what)(command)
+    return command
+
+
+def threads_option(command: Command) -> Command:
+    """`--threads`."""
+    what = "CPU threads.  [default: all cores]"
+    return click.option("--threads", type=click.IntRange(min=1), help=what)(command)
+
+
+def runtime_option(command: Command) -> Command:
+    """`--runtime`."""
+    what = "What runs the files.  [default: the fastest here]"
+    return click.option("--runtime", metavar="NAME", help=what)(command)

@@ -1,0 +1,127 @@
+"""The report as tables for a terminal."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from .report_data import HostLatency, Quality, Report, Row, Step
+from .report_text import db_text, drift_text, drop_text, megabytes_text, ms_text, ssim_text
+
+HOST_NOTE = Text("times are this computer's, not a phone's", style="dim")
+STYLES = {"OK": "green", "FAILED": "bold red", "SKIPPED": "yellow", "REFERENCE": "dim"}
+
+
+def report_tables(report: Report) -> Iterable[RenderableType]:
+    """The artifacts' table, then one line per remark: failures, what was skipped, and what the time means."""
+    table = _table(
+        "artifact",
+        "runs on",
+        "status",
+        "MB",
+        "PSNR-Y dB",
+        "SSIM-Y",
+        "drop dB",
+        "drift dB",
+        "worst image",
+        "host ms",
+    )
+    for row in report.rows():
+        table.add_row(*_cells(row))
+    yield table
+    for step in report.steps:
+        yield from _remarks(step)
+    if report.latency:
+        yield HOST_NOTE
+
+
+def quality_tables(quality: Quality) -> Iterable[RenderableType]:
+    """Every image of one artifact, and the means."""
+    table = _table("image", "PSNR-Y dB", "float dB", "drop dB", "SSIM-Y", "drift dB", "largest difference")
+    for image in quality.per_image:
+        table.add_row(
+            image.name,
+            db_text(image.psnr_y_db),
+            db_text(image.float_psnr_y_db),
+            drop_text(image.drop_db),
+            ssim_text(image.ssim_y),
+            drift_text(image.drift_psnr_y_db),
+            f"{image.max_abs_8bit} / 255",
+        )
+    yield Text(f"{quality.artifact} on {quality.runtime}, {quality.dataset} x{quality.scale}", style="bold")
+    yield table
+
+
+def latency_tables(latencies: Sequence[HostLatency]) -> Iterable[RenderableType]:
+    """Times on this host, then one line per file that was not timed."""
+    table = _table(
+        "artifact",
+        "runtime",
+        "input",
+        "threads",
+        "median ms",
+        "p90 ms",
+        "min ms",
+        "std ms",
+        "load ms",
+        "peak MB",
+        "runs",
+    )
+    for timed in latencies:
+        table.add_row(
+            timed.artifact,
+            timed.runtime,
+            f"{timed.input_hw[0]}x{timed.input_hw[1]}",
+            str(timed.threads),
+            *(
+                ms_text(value)
+                for value in (timed.median_ms, timed.p90_ms, timed.min_ms, timed.std_ms, timed.init_ms)
+            ),
+            "–" if timed.peak_rss_mb is None else f"{timed.peak_rss_mb:.0f}",
+            str(timed.runs),
+        )
+    yield table
+    for timed in latencies:
+        if timed.reason:
+            yield Text(f"SKIPPED {timed.artifact}: {timed.reason}", style=STYLES["SKIPPED"])
+    yield HOST_NOTE
+
+
+LEFT = ("artifact", "runs on", "runtime", "status", "worst image", "image", "layer", "kernel")
+
+
+def _table(*columns: str) -> Table:
+    """An empty table; all but names stand at the right. `LEFT` columns wrap before figures do."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for column in columns:
+        if column in LEFT:
+            table.add_column(column, overflow="fold")
+        else:
+            table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _cells(row: Row) -> Iterable[RenderableType]:
+    quality = row.quality
+    yield row.step.artifact
+    yield quality.runtime if quality else "–"
+    yield Text(row.step.status, style=STYLES[row.step.status])
+    yield megabytes_text(row)
+    if quality:
+        yield db_text(quality.psnr_y_db)
+        yield ssim_text(quality.ssim_y)
+        yield drop_text(quality.drop_db)
+        yield drift_text(quality.drift_psnr_y_db)
+        yield f"{quality.worst.name} {drop_text(quality.worst.drop_db)}"
+    else:
+        yield db_text(row.float_psnr_y_db)
+        yield from "––––"
+    yield ms_text(row.latency.median_ms) if row.latency else "–"
+
+
+def _remarks(step: Step) -> Iterable[Text]:
+    if step.reason:
+        yield Text(f"{step.status} {step.artifact}: {step.reason}", style=STYLES[step.status])
+    for note in step.notes:
+        yield Text(f"{step.artifact}: {note}", style="dim")

@@ -1,0 +1,39 @@
+"""How figures are written in reports, on the terminal and in HTML alike."""
+
+from .report_data import Row
+
+
+def db_text(value: float | None) -> str:
+    """A PSNR in dB, two digits, or a dash where there is none."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def ssim_text(value: float | None) -> str:
+    """An SSIM, four digits, or a dash where there is none."""
+    return "–" if value is None else f"{value:.4f}"
+
+
+def drop_text(value: float | None) -> str:
+    """A change in dB, three digits, with its sign unless it rounds to nothing; a dash where unknown."""
+    if value is None:
+        return "–"
+    text = f"{value:+.3f}"
+    return "0.000" if text in ("+0.000", "-0.000") else text.replace("-", "−")
+
+
+def drift_text(value: float | None) -> str:
+    """A drift in dB, or `identical`."""
+    return "identical" if value is None else f"{value:.1f}"
+
+
+def ms_text(value: float | None) -> str:
+    """Milliseconds with three significant digits or none after the point; a dash where there are none."""
+    if value is None:
+        return "–"
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def megabytes_text(row: Row) -> str:
+    """The artifact's size in MB (10^6 bytes), or a dash where nothing was made."""
+    size = row.step.size_bytes or (row.latency.size_bytes if row.latency else None)
+    return "–" if size is None else f"{size / 1e6:.2f}"
