@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,12 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "net_g.")
 
 NO_NORM = "no_norm"
 """An entry, of any dtype, by which the community marks networks trained without normalization."""
+
+DAMAGED = (
+    zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, TypeError, KeyError, IndexError,
+    AttributeError, AssertionError, MemoryError, OverflowError, struct.error,
+)  # fmt: skip
+"""What `torch.load` raises on damaged files: it has no error of its own, and its unpickler checks little."""
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -121,10 +128,7 @@ def _read_torch(path: Path, *, zipped: bool) -> object:
         content: object = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(_unpickling_refusal(path, str(error))) from error
-    except (
-        zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, TypeError, KeyError, IndexError,
-        AttributeError, AssertionError, MemoryError, OverflowError, UnicodeDecodeError,
-    ) as error:  # fmt: skip
+    except DAMAGED as error:
         raise InputError(
             f"{path} is damaged, truncated or not a checkpoint ({_first_line(error)}); "
             "copy it again, or save the state dict with torch.save"

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import pickle
+import random
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -332,6 +333,28 @@ def test_truncated(x4_span: Span, kind: str, kept: float, file: Path) -> None:
     content = file.read_bytes()
     file.write_bytes(content[: max(20, int(len(content) * kept))])
     assert "damaged" in refusal(file)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_damaged_at_random(kind: str, make_span: Callable[[SpanConfig], Span], file: Path) -> None:
+    """Whatever bytes are changed, the file is refused in one line or loads: no other error comes out."""
+    state = form_of(make_span(SpanConfig(feature_channels=1, concat_channels=1, upscale=1)), "folded")
+    if kind == "safetensors":
+        save_file(state, file)
+    else:
+        torch.save(state, file, _use_new_zipfile_serialization=kind == "zip")
+    whole, dice, refused = file.read_bytes(), random.Random(0), 0
+    for _ in range(80):
+        content = bytearray(whole)
+        for _ in range(dice.choice([1, 3, 20])):
+            content[dice.randrange(dice.choice([200, 3000, len(content)]))] = dice.randrange(256)
+        file.write_bytes(content[: dice.choice([len(content), dice.randrange(len(content))])])
+        try:
+            load_checkpoint(file)
+        except InputError:
+            refused += 1
+    assert refused > 40
 
 
 def test_zip_of_something_else(file: Path) -> None:
