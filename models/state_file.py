@@ -3,6 +3,7 @@
 import pickle
 import re
 import struct
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -82,6 +83,15 @@ def listed(names: list[str], most: int = 6) -> str:
 
 def _first_bytes(path: Path) -> bytes:
     """The file's first bytes, once it is known to be a file of a sensible size."""
+    try:
+        _refuse_non_files(path)
+        with path.open("rb") as stream:
+            return stream.read(16)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; check its name and permissions") from error
+
+
+def _refuse_non_files(path: Path) -> None:
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the checkpoint file in it")
     if not path.exists():
@@ -93,11 +103,6 @@ def _first_bytes(path: Path) -> bytes:
         raise InputError(f"{path} is empty; download or copy it again")
     if size > LARGEST_BYTES:
         raise InputError(_too_large(path, size))
-    try:
-        with path.open("rb") as stream:
-            return stream.read(16)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; check its permissions") from error
 
 
 def _too_large(path: Path, size: int) -> str:
@@ -125,7 +130,9 @@ def _read_torch(path: Path, *, zipped: bool) -> object:
                 unpacked = sum(member.file_size for member in archive.infolist())
             if unpacked > LARGEST_BYTES:
                 raise InputError(_too_large(path, unpacked))
-        content: object = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old formats, which load or are refused in words of our own
+            content: object = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(_unpickling_refusal(path, str(error))) from error
     except DAMAGED as error:
