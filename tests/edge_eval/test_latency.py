@@ -1,0 +1,145 @@
+"""Timing: its fields, its arithmetic, the turns; never a time."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convert.artifact import Artifact
+from edge_eval import latency
+from edge_eval.environment import cpu_name, environment
+from edge_eval.latency import DEFAULT_HW, bench, count_ops, native_hw, probe_fresh
+from models import SpanDeploy
+from models.errors import InputError
+
+FIELDS = [
+    "artifact",
+    "runtime",
+    "threads",
+    "input_hw",
+    "warmup",
+    "runs",
+    "init_ms",
+    "median_ms",
+    "p90_ms",
+    "min_ms",
+    "mean_ms",
+    "std_ms",
+    "peak_rss_mb",
+    "size_bytes",
+    "ops",
+]
+FRESH = {"init_ms": 1.5, "peak_rss_mb": 90.0, "base_rss_mb": 40.0}
+
+
+@pytest.fixture
+def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "probe_fresh", lambda *asked: dict(FRESH))
+
+
+def test_the_fields_are_those_of_the_contract(tflite_float: Artifact) -> None:
+    (result,) = bench([tflite_float.path], threads=1, input_hw=(24, 32), warmup=1, runs=7, rounds=3)
+    entry = result.to_json()
+    assert list(entry)[: len(FIELDS)] == FIELDS
+    assert json.loads(json.dumps(entry)) == entry
+    assert (entry["runtime"], entry["threads"], entry["input_hw"], entry["runs"]) == (
+        "tflite",
+        1,
+        [24, 32],
+        7,
+    )
+    samples = entry["samples_ms"]
+    assert len(samples) == 7 and min(samples) > 0 and entry["rounds"] == 3
+    assert entry["median_ms"] == pytest.approx(np.median(samples))
+    assert entry["p90_ms"] == pytest.approx(np.percentile(samples, 90))
+    assert entry["min_ms"] == min(samples) and entry["mean_ms"] == pytest.approx(np.mean(samples))
+    assert entry["std_ms"] == pytest.approx(np.std(samples))
+    assert entry["peak_rss_mb"] > entry["base_rss_mb"] > 10 and entry["init_ms"] > 0
+    assert entry["size_bytes"] == tflite_float.size_bytes
+    assert entry["ops"]["DEPTH_TO_SPACE"] == 1 and entry["outside"] == [] and entry["reason"] is None
+
+
+def test_files_take_turns(monkeypatch: pytest.MonkeyPatch, no_process: None, tflite_float: Artifact) -> None:
+    log: list[str] = []
+
+    class Fake:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def load(self, image: np.ndarray) -> None:
+            assert image.shape == (8, 8, 3)
+
+        def invoke(self) -> None:
+            log.append(self.name)
+
+    paths = [tflite_float.path.with_name(f"{name}.tflite") for name in "xy"]
+    for path in paths:
+        path.write_bytes(tflite_float.path.read_bytes())
+    monkeypatch.setattr(latency, "open_runner", lambda path, **options: Fake(path.stem))
+    results = bench(paths, threads=1, input_hw=(8, 8), warmup=2, runs=5, rounds=2)
+    assert "".join(log) == "xxxxxyyyyy" + "xxxyyy"
+    assert [len(result.samples_ms) for result in results] == [5, 5]
+
+
+def test_the_emulator_has_no_latency(
+    monkeypatch: pytest.MonkeyPatch, no_process: None, tmp_path: Path
+) -> None:
+    package = tmp_path / "a.mlpackage"
+    package.mkdir()
+    (package / "weights").write_bytes(b"12345")
+
+    class Emulated:
+        native_hw = (32, 32)
+
+        def invoke(self) -> None:
+            raise AssertionError("the emulator is not timed")
+
+    monkeypatch.setattr(latency, "open_runner", lambda path, **options: Emulated())
+    monkeypatch.setattr(latency, "default_runtime", lambda kind: "mil")
+    monkeypatch.setitem(latency._COUNTERS, "coreml", lambda path: {"conv": 22})
+    (result,) = bench([package], runs=3)
+    entry = result.to_json()
+    for name in ("init_ms", "median_ms", "p90_ms", "min_ms", "mean_ms", "std_ms", "peak_rss_mb"):
+        assert entry[name] is None, name
+    assert entry["ops"] == {"conv": 22} and entry["size_bytes"] == 5 and entry["samples_ms"] == []
+    assert "emulates Core ML's numbers; its time is not a latency" in entry["reason"]
+
+
+def test_sizes_come_from_the_file(tflite_float: Artifact, tmp_path: Path) -> None:
+    assert native_hw(tflite_float.path, "tflite") == (48, 56)
+    assert native_hw(tmp_path / "a.pth", "torch") == DEFAULT_HW
+
+
+def test_ops_of_a_checkpoint(network: SpanDeploy, tmp_path: Path) -> None:
+    import torch
+
+    torch.save({"params": network.state_dict()}, tmp_path / "a.pth")
+    assert count_ops(tmp_path / "a.pth")["Conv2d"] == len(network.convolutions())
+
+
+def test_requests_that_make_no_sense(tflite_float: Artifact) -> None:
+    with pytest.raises(
+        InputError, match="1 files, 0 runs and 5 warm-up runs were asked for; give a file, and 1 run"
+    ):
+        bench([tflite_float.path], runs=0)
+    with pytest.raises(InputError, match="0 files"):
+        bench([])
+
+
+def test_a_fresh_process_that_fails_says_why(tmp_path: Path) -> None:
+    (tmp_path / "a.tflite").write_text("hello")
+    with pytest.raises(InputError, match=r"could not be opened in a fresh process with tflite: .*InputError"):
+        probe_fresh(tmp_path / "a.tflite", "tflite", 1, (16, 16))
+
+
+def test_shares_are_even() -> None:
+    assert latency._shares(11, 4) == [3, 3, 3, 2]
+
+
+def test_the_environment_is_json_and_names_the_machine() -> None:
+    facts = environment()
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["cpu"] == cpu_name() != ""
+    assert facts["usable_threads"] >= 1 and len(facts["load_average"]) == 3
+    assert {"torch", "ai-edge-litert", "numpy"} <= set(facts["versions"])
