@@ -78,7 +78,13 @@ def read_state_file(path: Path) -> StateFile:
 def listed(names: list[str], most: int = 6) -> str:
     """Names for a message: all, or the first few and how many more."""
     more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(shown, names[:most])) + (f" and {more} more" if more > 0 else "")
+
+
+def shown(text: str, most: int = 120) -> str:
+    """Text out of a file as a message may show it: on one line, without control characters, not too long."""
+    clean = "".join(character if character.isprintable() else "?" for character in text[: most + 1])
+    return clean if len(clean) <= most else f"{clean[:most]}..."
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -159,7 +165,7 @@ def _unpickling_refusal(path: Path, reason: str) -> str:
 
 def _first_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__)[:160]
+    return shown(text[0] if text else type(error).__name__, 160)
 
 
 def _unwrapped(path: Path, content: object) -> tuple[Mapping[object, object], tuple[str, ...]]:

@@ -444,6 +444,14 @@ def test_missing_and_unexpected(x4_span: Span, file: Path) -> None:
     )
 
 
+def test_names_out_of_a_file_cannot_write_to_the_terminal(x4_span: Span, file: Path) -> None:
+    state = form_of(x4_span, "folded")
+    torch.save({**state, "\x1b[2J\nok": torch.zeros(1), "long" * 1000: torch.zeros(1)}, file)
+    message = refusal(file)
+    assert "2 unexpected: ?[2J?ok, longlong" in message
+    assert "long..." in message
+
+
 def test_a_convolution_stored_twice(x4_span: Span, file: Path) -> None:
     torch.save({**form_of(x4_span, "folded"), "conv_1.weight": torch.zeros(6, 3, 3, 3)}, file)
     assert "is not a complete SPAN in folded form: 1 unexpected: conv_1.weight. Give" in refusal(file)
