@@ -266,7 +266,7 @@ def _info(config: SpanConfig, *, recipe: str, sizes: Sizes, source: Source, io: 
 
 
 def _describe(model: Any, info: ArtifactInfo, sizes: Sizes) -> None:
-    """Enter what Xcode shows, what `read_artifact` reads, and the output's sizes, left open by coremltools."""
+    """Enter what Xcode shows, what `read_artifact` reads, and the output's sizes, open by default."""
     config = info.config
     kind = "image" if info.input.layout == "image" else "tensor (1, C, H, W), float32 in [0, 1]"
     model.author = "span-edge"

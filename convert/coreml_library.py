@@ -55,7 +55,7 @@ def load_coremltools() -> Any:
 
 @contextlib.contextmanager
 def without_bars() -> Iterator[None]:
-    """Keep coremltools' progress bars, which have no switch, off the terminal; other lines come at the end."""
+    """Keep coremltools' progress bars, which have no switch, off stderr; other lines come at the end."""
     written = io.StringIO()
     try:
         with contextlib.redirect_stderr(written):

@@ -83,8 +83,8 @@ class fuse_centred_sigmoid(_Rewrite):  # noqa: N801 - passes are called as corem
 class fold_gain_into_next_convs(_Rewrite):  # noqa: N801
     """A factor on the input of convolutions goes into their weights.
 
-    The padding is zero before and after, so borders are exact. Only factors from 1 up: a small one would push weights below float16's normal numbers, which devices may
-    flush.
+    The padding is zero before and after, so borders are exact. Only factors from 1 up are taken: a small one
+    would push weights below float16's normal numbers, which devices may flush to zero.
 
     Given:
         y = mul(x, c); z = conv(y, W, b), and nothing else uses y

@@ -1,6 +1,6 @@
 """Core ML itself, on macOS."""
 
-import sys
+import platform
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -45,7 +45,8 @@ class CoreMLRunner:
         self.channels = self._in.channels or self._in.shape[1]
         if input_hw is not None and not self._in.allows(self._shape(input_hw)):
             raise InputError(
-                f"{path} does not go at {input_hw[0]}x{input_hw[1]} (HxW); it takes {self._in.describe_shapes()}"
+                f"{path} does not go at {input_hw[0]}x{input_hw[1]} (HxW); "
+                f"it takes {self._in.describe_shapes()}"
             )
         self.native_hw = (self._in.shape[-2], self._in.shape[-1])
         self.input_hw = input_hw or (None if self._in.is_flexible else self.native_hw)
@@ -123,9 +124,10 @@ def open_coreml(
     Raises:
         InputError: this is no Mac, the units are unknown, or Core ML does not take the file.
     """
-    if sys.platform != "darwin":
+    system = platform.system()
+    if system != "Darwin":
         raise InputError(
-            f"{path}: Core ML runs on macOS only and this is {sys.platform}; use the emulator, runtime mil"
+            f"{path}: Core ML runs on macOS only and this is {system}; use the emulator, runtime mil"
         )
     if units not in _COMPUTE_UNITS:
         raise InputError(f"compute units {units!r} are unknown; choose {', '.join(get_args(Units))}")
