@@ -114,6 +114,13 @@ def test_modcrop_and_downscale() -> None:
         downscale(image, 4)
 
 
+def test_low_resolution_is_rounded_once() -> None:
+    image = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    once = np.floor(np.clip(imresize(image.astype(np.float64), 0.25), 0, 255) + 0.5)
+    np.testing.assert_array_equal(downscale(image, 4), once)
+    assert not np.array_equal(once, imresize(image, 0.25))
+
+
 def test_too_small_for_the_scale() -> None:
     with pytest.raises(
         InputError, match=r"3x9 pixels \(HxW\) is too small for a scale of 4; give one with at"
