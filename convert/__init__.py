@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         tool_versions,
     )
     from .coreml import to_coreml
+    from .coreml_sizes import Sizes
     from .formats import FORMATS, Format, format_of, read_artifact
     from .tensorflow import to_saved_model
     from .tflite import to_tflite
@@ -30,6 +31,7 @@ __all__ = [
     "ArtifactInfo",
     "Format",
     "FormatName",
+    "Sizes",
     "Source",
     "TensorSpec",
     "format_of",
@@ -50,6 +52,7 @@ _HOME = {
     "ArtifactInfo": "artifact",
     "Format": "formats",
     "FormatName": "artifact",
+    "Sizes": "coreml_sizes",
     "Source": "artifact",
     "TensorSpec": "artifact",
     "format_of": "formats",

@@ -67,6 +67,9 @@ def coreml_metadata_text(path: Path, key: str) -> str | None:
         raise InputError(
             f"{path} is not a Core ML package (Manifest.json and one .mlmodel under Data); give one that is"
         )
+    from .coreml_library import load_coremltools
+
+    load_coremltools()
     from coremltools.proto import Model_pb2
     from google.protobuf.message import DecodeError
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convert.coreml_library import load_coremltools
 from models.errors import InputError
 
 from .types import ELEMENT_TYPES, ValueType
@@ -113,6 +114,7 @@ def _root_model(path: Path) -> Path:
 
 
 def _parse(path: Path, model: Path) -> Any:
+    load_coremltools()
     from coremltools.proto import Model_pb2
     from google.protobuf.message import DecodeError
 

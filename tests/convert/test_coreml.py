@@ -8,9 +8,8 @@ import pytest
 import torch
 from tflite_support import SIZE, SOURCE, random_network, run_torch, snr_db
 
-from convert import METADATA_KEY, read_artifact, sidecar_path, to_coreml
+from convert import METADATA_KEY, Sizes, read_artifact, sidecar_path, to_coreml
 from convert.coreml import FLOAT_RECIPES, IOS_VERSIONS
-from convert.coreml_sizes import Sizes
 from edge_eval.mil import Machine, load_program
 from models import InputError
 
@@ -315,8 +314,7 @@ def test_four_channels_go_as_tensors(packages):
 def test_a_conversion_prints_nothing(tmp_path):
     script = (
         "from pathlib import Path\n"
-        "from convert import Source, to_coreml\n"
-        "from convert.coreml_sizes import Sizes\n"
+        "from convert import Sizes, Source, to_coreml\n"
         "from tflite_support import SOURCE, random_network\n"
         f"out = Path({str(tmp_path / 'x.mlpackage')!r})\n"
         "to_coreml(random_network(), recipe='fp16', sizes=Sizes.fixed(12, 16), source=SOURCE, out=out)\n"

@@ -9,7 +9,7 @@ from models import InputError
 
 
 class EnlargingModel:
-    """Stands for a loaded MLModel: describes itself as a package does, and doubles the pixels that it is given."""
+    """Stands for a loaded MLModel: describes itself as a package does, and doubles height and width."""
 
     def __init__(self, *, io="image", channels=3, flexible=False):
         from coremltools.proto import Model_pb2
