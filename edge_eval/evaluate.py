@@ -14,7 +14,7 @@ from models.progress import Progress, silent
 from . import metrics
 from .datasets import Dataset, Sample
 from .runner import FloatImage, Runner, require_finite, to_frame, to_image
-from .tiling import fill_up, run_tiled
+from .tiling import fill_up, run_tiled, tile_for
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
@@ -193,7 +193,7 @@ def evaluate(
         runner: the artifact on a runtime.
         reference: the float network's outputs, with the dataset.
         subject: what the artifact is.
-        small: what becomes of an image smaller than the only size that the file takes: `refuse`, or
+        small: what becomes of an image smaller than the sizes that the file takes: `refuse`, or
             `mirror` to continue it by mirroring for both networks, which `ImageScore.mirrored` then says.
         tile: (H, W) of tiles for a runner that takes any size; None: whole images.
         progress: told after each image.
@@ -272,7 +272,8 @@ def _outputs(
     """The float output, the artifact's, and whether the image had to be filled up."""
     index, sample = place
     image = to_image(sample.lr)
-    filled = fill_up(image, runner.input_hw) if small == "mirror" else image
+    tile_hw = tile_for(runner, (image.shape[0], image.shape[1]), tile)
+    filled = fill_up(image, tile_hw) if small == "mirror" else image
     output = run_tiled(runner, filled, radius=reference.radius, tile=tile)
     if filled.shape == image.shape:
         return reference.output(index, sample), output, False

@@ -11,6 +11,7 @@ An image smaller than the tile cannot be run exactly: its zero padding would hav
 after every layer, where the file does not put it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +94,7 @@ def run_tiled(
         InputError: the image is smaller than the runner's fixed size, or the tiles are too small.
     """
     height, width = image.shape[:2]
-    tile_hw = runner.input_hw or _within(tile or (height, width), (height, width))
+    tile_hw = tile_for(runner, (height, width), tile)
     if tile_hw == (height, width):
         return runner.run(image)
     rows, columns = plan_axis(height, tile_hw[0], radius), plan_axis(width, tile_hw[1], radius)
@@ -108,21 +109,30 @@ def run_tiled(
     return result
 
 
-def fill_up(image: FloatImage, input_hw: tuple[int, int] | None) -> FloatImage:
-    """The image continued by mirroring at the bottom and right to at least `input_hw`; itself where it is.
+def fill_up(image: FloatImage, least_hw: tuple[int, int]) -> FloatImage:
+    """The image continued by mirroring at the bottom and right to at least `least_hw`; itself where it is.
 
     This is not exact: some pixels at the right and the bottom differ from those of a run on the image alone.
     """
-    if input_hw is None:
-        return image
-    missing = [max(need - have, 0) for need, have in zip(input_hw, image.shape[:2], strict=True)]
+    missing = [max(need - have, 0) for need, have in zip(least_hw, image.shape[:2], strict=True)]
     if not any(missing):
         return image
     return np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
 
 
-def _within(tile: tuple[int, int], image_hw: tuple[int, int]) -> tuple[int, int]:
-    return min(tile[0], image_hw[0]), min(tile[1], image_hw[1])
+def tile_for(runner: Runner, image_hw: tuple[int, int], tile: tuple[int, int] | None) -> tuple[int, int]:
+    """The (H, W) at which a runner runs an image: its only size, or what is asked for if it takes that.
+
+    Args:
+        runner: fixed, flexible, or with some sizes only (its `fitting_hw` then says which).
+        image_hw: of the image.
+        tile: the size asked for, None for the whole image; sides longer than the image's become those.
+    """
+    if runner.input_hw is not None:
+        return runner.input_hw
+    wanted_hw = image_hw if tile is None else (min(tile[0], image_hw[0]), min(tile[1], image_hw[1]))
+    fitting_hw: Callable[[tuple[int, int]], tuple[int, int]] | None = getattr(runner, "fitting_hw", None)
+    return fitting_hw(wanted_hw) if fitting_hw else wanted_hw
 
 
 def _scaled(span: Span, origin: int, scale: int) -> slice:

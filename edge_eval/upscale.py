@@ -11,7 +11,7 @@ from models.progress import Progress, renamed, silent
 from .frames import Channels, Layers, read_layers, write_layers
 from .resize import imresize
 from .runner import Runner, to_frame, to_image
-from .tiling import fill_up, run_tiled
+from .tiling import fill_up, run_tiled, tile_for
 
 FLEXIBLE_TILE = (384, 384)
 """Tiles for a network that takes any size, so that a photograph of 12 megapixels fits in memory."""
@@ -86,7 +86,7 @@ def upscale_files(
         layers = read_layers(source, channels=channels)
 
         image = to_image(layers.frame)
-        filled = fill_up(image, runner.input_hw)
+        filled = fill_up(image, tile_for(runner, (image.shape[0], image.shape[1]), FLEXIBLE_TILE))
         height, width = (runner.scale * side for side in image.shape[:2])
         tell = renamed(progress, stage)
         result = run_tiled(runner, filled, radius=radius, tile=FLEXIBLE_TILE, progress=tell)[:height, :width]

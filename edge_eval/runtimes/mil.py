@@ -10,6 +10,7 @@ from models.errors import InputError
 
 from ..mil import Feature, Machine, load_program
 from ..runner import FloatImage, require_image, scale_between, to_frame
+from .sizes import fitting_hw
 
 LEAST_PROBE = 16
 """Side of the image that tells the scale of a file with flexible sizes, if the file allows one so small."""
@@ -53,6 +54,10 @@ class MilRunner:
         if self._out.kind == "image":
             result = (result[:, ::-1] if self._out.color == "BGR" else result) / np.float32(255)
         return np.ascontiguousarray(result[0].transpose(1, 2, 0), np.float32)
+
+    def fitting_hw(self, wanted_hw: tuple[int, int]) -> tuple[int, int]:
+        """The size nearest to `wanted_hw` that the file takes; see `sizes.fitting_hw`."""
+        return fitting_hw(self._in, wanted_hw)
 
     def _single(self, features: tuple[Feature, ...], what: str) -> Feature:
         names = [feature.name for feature in features]

@@ -225,7 +225,8 @@ def open_tensorflow(path: Path, *, threads: int, input_hw: tuple[int, int] | Non
     """A runner for a TFLite file on the interpreter inside TensorFlow; otherwise as `open_tflite`."""
     import warnings
 
-    import tensorflow as tf
+    with quiet():
+        import tensorflow as tf
 
     def make(model: Path, count: int) -> Any:
         with warnings.catch_warnings():

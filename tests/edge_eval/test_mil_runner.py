@@ -10,7 +10,9 @@ from convert.coreml import to_coreml
 from convert.coreml_sizes import Sizes
 from edge_eval.latency import count_ops
 from edge_eval.metrics import drift_psnr_db
+from edge_eval.mil import Feature
 from edge_eval.runner import to_image
+from edge_eval.runtimes.sizes import fitting_hw
 from edge_eval.runtimes.table import default_runtime, open_runner
 from edge_eval.tiling import run_tiled
 from edge_eval.tolerances import limit
@@ -76,6 +78,30 @@ def test_enumerated_sizes_in_float16(
     assert drift is not None and limit("float_drift_fp16") - 15 < drift < limit("float_drift_fp32")
     with pytest.raises(InputError, match=r"takes one of .*48 x 56"):
         runner.run(to_image(np.zeros((50, 50, 3), np.uint8)))
+
+
+@pytest.mark.parametrize("name", ["listed image", "ranged tensor"])
+def test_sizes_that_are_not_taken_go_in_tiles(
+    packages: dict[str, Artifact], network: SpanDeploy, image: np.ndarray, name: str
+) -> None:
+    runner = open_runner(packages[name], threads=1)
+    larger = np.ascontiguousarray(np.tile(image, (2, 1, 1))[:101, :60])
+    output = run_tiled(runner, larger, radius=network.receptive_radius)
+    drift = drift_psnr_db(output, expected(network, larger, clipped=name == "listed image"))
+    assert drift is None or drift > limit("float_drift_fp16") - 15
+
+
+def test_the_size_that_fits() -> None:
+    listed = Feature(
+        name="i", kind="image", dtype="uint8", color="RGB", shape=(8, 8), sizes=((8, 8), (16, 8), (16, 16))
+    )
+    assert fitting_hw(listed, (20, 20)) == (16, 16)
+    assert fitting_hw(listed, (20, 9)) == (16, 8)
+    assert fitting_hw(listed, (4, 40)) == (8, 8)
+    ranges = ((1, 1), (3, 3), (8, 32), (8, None))
+    ranged = Feature(name="i", kind="tensor", dtype="float32", color=None, shape=(1, 3, 8, 8), ranges=ranges)
+    assert fitting_hw(ranged, (50, 50)) == (32, 50)
+    assert fitting_hw(ranged, (4, 9)) == (8, 9)
 
 
 def test_sizes_that_a_file_does_not_allow(packages: dict[str, Artifact]) -> None:
