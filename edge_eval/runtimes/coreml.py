@@ -12,6 +12,7 @@ from models.errors import InputError
 from ..mil import Feature
 from ..mil.features import read_feature
 from ..runner import FloatImage, require_image, scale_between, to_frame
+from .sizes import fitting_hw
 
 Units = Literal["all", "cpu", "cpu-gpu", "cpu-neural-engine"]
 _COMPUTE_UNITS: dict[Units, str] = {
@@ -80,6 +81,10 @@ class CoreMLRunner:
     def invoke(self) -> None:
         """Run on the loaded image."""
         self._result = self._model.predict(self._given)
+
+    def fitting_hw(self, wanted_hw: tuple[int, int]) -> tuple[int, int]:
+        """The size nearest to `wanted_hw` that the file takes; see `sizes.fitting_hw`."""
+        return fitting_hw(self._in, wanted_hw)
 
     def _upscaled(self) -> FloatImage:
         result = np.asarray(self._result[self._out.name])

@@ -11,8 +11,8 @@ def fitting_hw(feature: Feature, wanted_hw: tuple[int, int]) -> tuple[int, int]:
         wanted_hw: (H, W) of the image, or of the tile that would be best.
 
     Returns:
-        `wanted_hw` where the file takes it. Of enumerated sizes, the largest that fits inside, or the smallest
-        of all if none does. Of ranges, each side brought within its bounds.
+        `wanted_hw` where the file takes it. Of enumerated sizes, the largest that fits inside, or the
+        smallest of all if none does. Of ranges, each side brought within its bounds.
     """
     if feature.sizes:
         sizes = [(size[-2], size[-1]) for size in feature.sizes]
