@@ -4,7 +4,7 @@ from importlib import metadata
 
 import click
 
-from . import bench, convert, evaluate, inspect, report, run, upscale
+from . import bench, convert, evaluate, inspect, report, run, train, upscale
 from .outcome import Program, stop_on_sigterm
 
 EPILOG = """\b
@@ -45,6 +45,7 @@ COMMANDS = (
     evaluate.evaluate,
     bench.bench,
     upscale.upscale,
+    train.train,
     report.report,
 )
 for _command in COMMANDS:

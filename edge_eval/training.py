@@ -1,0 +1,238 @@
+"""From a folder of photographs to a trained checkpoint: what `span-edge train` does."""
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from models.errors import InputError
+from models.files import refuse_existing
+from models.progress import Progress, silent
+
+from .datasets import Dataset, open_dataset
+
+if TYPE_CHECKING:
+    import torch
+
+    from models.training import Point, Processes, TrainingPair, TrainingPlan, TrainingResult
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+PUBLISHED_IMG_RANGE = 255.0
+"""Checkpoints are written for this factor, which the published code has built in; training runs at 1."""
+
+SAMPLE_CROPS = 8
+TRAINING_STATE = ".training.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """One training from scratch.
+
+    Attributes:
+        data: folder of high-resolution training images.
+        val: folder of held-out images; None to hold out `held_out` of `data`.
+        held_out: how many images of `data` are kept for validation, evenly spread over the sorted names.
+        scale: pixels out per pixel in, along each side.
+        channels: feature channels, and those of `conv_cat`.
+        crop: side of a crop in LR pixels.
+        lr: Adam's step size.
+        teacher: checkpoint whose outputs are learnt from.
+        plan: budget, batch, loss, schedule.
+        device: `auto`, `cpu` or `cuda`.
+        out: .safetensors file of the result; the unfinished state is beside it.
+        arguments: of the command line, for the record.
+    """
+
+    data: Path
+    val: Path | None
+    held_out: int
+    scale: int
+    channels: int
+    crop: int
+    lr: float
+    teacher: Path | None
+    plan: "TrainingPlan"
+    device: str
+    out: Path
+    arguments: Sequence[str] = field(default=())
+
+    @property
+    def state_path(self) -> Path:
+        """Where the unfinished training is."""
+        return self.out.with_name(self.out.stem + TRAINING_STATE)
+
+
+def run_training(
+    job: TrainingJob,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_validation: "Callable[[Point], None] | None" = None,
+    progress: Progress = silent,
+) -> "TrainingResult":
+    """Train a network and write its checkpoint; the best so far is written whenever the state is saved.
+
+    Raises:
+        InputError: images, teacher, settings or files cannot be used, or training diverged.
+    """
+    from models.training import CropSource, FoldedSpan, ParameterGroup, initialize, open_processes, train
+
+    _refuse_files(job, resume=resume, overwrite=overwrite)
+    processes = open_processes(job.device)
+    sets = _split(job)
+    training, validation = (_read(dataset, stage, progress) for dataset, stage in sets)
+    identity = {"data": sets[0][0].sha256, "held out": sets[1][0].sha256, "scale": job.scale}
+    if job.teacher is not None:
+        training, identity["teacher"] = _taught(job, job.teacher, training, processes.device, progress)
+    crops = CropSource(training, scale=job.scale, crop=job.crop, device=processes.device)
+    sample = crops.batch(size=SAMPLE_CROPS, seed=job.plan.seed, step=0).lr.cpu()
+    network = FoldedSpan(initialize(_config(job), seed=job.plan.seed, sample=sample))
+    names = tuple(name for name, _ in network.named_parameters())
+
+    def keep(result: "TrainingResult") -> None:
+        _write(job, result, len(training), sets, processes)
+
+    result = train(
+        network,
+        groups=[ParameterGroup(names=names, lr=job.lr)],
+        crops=crops,
+        validation=validation,
+        plan=job.plan,
+        identity=identity,
+        state_path=job.state_path,
+        resume=resume,
+        processes=processes,
+        on_validation=on_validation,
+        keep=keep,
+        progress=progress,
+    )
+    if processes.rank == 0:
+        keep(result)
+    return result
+
+
+def in_bfloat16(precision: Precision, device: str) -> bool:
+    """Whether convolutions run in bfloat16: for `auto`, where the GPU or the CPU has instructions for it."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    import torch
+
+    if device != "cpu" and torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+Sets = tuple[tuple[Dataset, str], tuple[Dataset, str]]
+
+
+def _refuse_files(job: TrainingJob, *, resume: bool, overwrite: bool) -> None:
+    if job.out.suffix != ".safetensors":
+        raise InputError(f"cannot save a checkpoint as {job.out.name}; give a name that ends in .safetensors")
+    if resume:
+        return
+    refuse_existing(job.out, overwrite=overwrite)
+    if job.state_path.exists() and not overwrite:
+        raise InputError(
+            f"{job.state_path} is the state of an unfinished training; give --resume to go on with it, "
+            "--overwrite to begin again, or another --out"
+        )
+
+
+def _split(job: TrainingJob) -> Sets:
+    """The images to train on and those held out, with what reading them is called."""
+    from dataclasses import replace
+
+    dataset = open_dataset(job.data, scale=job.scale)
+    if job.val is not None:
+        return (dataset, "training images"), (open_dataset(job.val, scale=job.scale), "held-out images")
+    count = len(dataset)
+    if not 0 < job.held_out < count:
+        raise InputError(
+            f"cannot hold out {job.held_out} of the {count} images in {job.data}; hold out at least 1 and "
+            "leave some, or give a folder for validation with --val"
+        )
+    chosen = {k * count // job.held_out for k in range(job.held_out)}
+    parts = (
+        tuple(pair for index, pair in enumerate(dataset.pairs) if (index in chosen) is held)
+        for held in (False, True)
+    )
+    kept, held_out = (replace(dataset, pairs=pairs) for pairs in parts)
+    return (kept, "training images"), (held_out, "held-out images")
+
+
+def _read(dataset: Dataset, stage: str, progress: Progress) -> "tuple[TrainingPair, ...]":
+    from models.training import TrainingPair
+
+    pairs = []
+    for done, sample in enumerate(dataset, start=1):
+        assert sample.hr is not None
+        pairs.append(TrainingPair(name=sample.name, lr=sample.lr, hr=sample.hr))
+        progress(stage, done, len(dataset), sample.name)
+    return tuple(pairs)
+
+
+def _taught(
+    job: TrainingJob,
+    teacher: Path,
+    pairs: "tuple[TrainingPair, ...]",
+    device: "torch.device",
+    progress: Progress,
+) -> "tuple[tuple[TrainingPair, ...], str]":
+    """The pairs with the teacher's outputs, and the teacher's hash."""
+    from models import load_checkpoint, reparameterize
+    from models.training import with_teacher
+
+    loaded = load_checkpoint(teacher)
+    if loaded.config.upscale != job.scale or loaded.config.in_channels != 3:
+        raise InputError(
+            f"{teacher} upscales {loaded.config.in_channels} channels {loaded.config.upscale} times and "
+            f"cannot teach a network that upscales RGB {job.scale} times; give a teacher of that scale"
+        )
+    network = reparameterize(loaded.network).to(device)
+    return with_teacher(pairs, network, device=device, progress=progress), loaded.sha256
+
+
+def _config(job: TrainingJob):  # type: ignore[no-untyped-def]
+    from models import SpanConfig
+
+    return SpanConfig(
+        feature_channels=job.channels, concat_channels=job.channels, upscale=job.scale, img_range=1.0
+    )
+
+
+def _write(
+    job: TrainingJob, result: "TrainingResult", images: int, sets: Sets, processes: "Processes"
+) -> None:
+    """Write the best so far in training form, with where it comes from."""
+    import torch
+
+    from models import save_checkpoint
+    from models.training import FoldedSpan, with_img_range
+
+    network = result.network
+    assert isinstance(network, FoldedSpan)
+    best = result.best
+    metadata = {
+        "training_data": f"{sets[0][0].name}: {images} images, sha256 {sets[0][0].sha256}",
+        "held_out": f"{sets[1][0].name}: {len(sets[1][0])} images, sha256 {sets[1][0].sha256}",
+        "held_out_psnr_y_db": "not measured" if best is None else f"{best.psnr_y_db:.3f}",
+        "best_step": str(result.steps if best is None else best.step),
+        "steps": str(result.steps),
+        "hours": f"{result.seconds / 3600:.2f} on {processes.world} x {processes.device.type}",
+        "ended": result.ended,
+        "seed": str(job.plan.seed),
+        "teacher": "none" if job.teacher is None else job.teacher.name,
+        "command": _command(job.arguments),
+        "torch": torch.__version__,
+    }
+    save_checkpoint(with_img_range(network.span, PUBLISHED_IMG_RANGE), job.out, metadata, overwrite=True)
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """The command line, paths cut to their last part: whose machine it was is nobody's business."""
+    return shlex.join(
+        ["span-edge", "train", *(Path(part).name if "/" in part else part for part in arguments)]
+    )

@@ -1,0 +1,126 @@
+"""Crops belong together, depend on seed and step alone, and are shared out without a gap."""
+
+import numpy as np
+import pytest
+import torch
+
+from models import InputError
+from models.training import (
+    CropSource,
+    LossWeights,
+    TrainingPair,
+    total_psnr_y_db,
+    training_loss,
+    with_teacher,
+)
+from models.training.crops import Batch
+
+SCALE = 2
+
+
+def pair(seed: int, height: int = 10, width: int = 13, *, taught: bool = False) -> TrainingPair:
+    """Random low resolution, each pixel repeated for high resolution, and its negative as the teacher's."""
+    lr = np.random.default_rng(seed).integers(256, size=(height, width, 3), dtype=np.uint8)
+    hr = lr.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+    return TrainingPair(name=f"image {seed}", lr=lr, hr=hr, teacher=255 - hr if taught else None)
+
+
+def source(**options: bool) -> CropSource:
+    return CropSource([pair(0, **options), pair(1, 16, 9, **options)], scale=SCALE, crop=6)
+
+
+def test_high_resolution_and_teacher_show_what_low_resolution_shows() -> None:
+    batch = source(taught=True).batch(size=40, seed=0, step=0)
+    assert batch.lr.shape == (40, 3, 6, 6) and batch.lr.dtype == torch.float32 and float(batch.lr.max()) <= 1
+    repeated = batch.lr.repeat_interleave(SCALE, dim=2).repeat_interleave(SCALE, dim=3)
+    assert torch.equal(batch.hr, repeated)
+    assert batch.teacher is not None
+    torch.testing.assert_close(batch.teacher, 1 - repeated)
+
+
+def test_all_eight_symmetries_and_every_place_occur() -> None:
+    one = pair(0, 7, 8)
+    batch = CropSource([one], scale=SCALE, crop=6).batch(size=400, seed=0, step=0)
+    found = {tuple(crop.flatten().mul(255).round().int().tolist()) for crop in batch.lr}
+    assert len(found) == 8 * 2 * 3
+
+
+def test_crops_depend_on_seed_and_step() -> None:
+    crops = source()
+    first, again = (crops.batch(size=8, seed=5, step=7).lr for _ in range(2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, crops.batch(size=8, seed=5, step=8).lr)
+    assert not torch.equal(first, crops.batch(size=8, seed=6, step=7).lr)
+
+
+def test_processes_share_a_batch_without_gap() -> None:
+    crops = source()
+    whole = crops.batch(size=6, seed=0, step=3)
+    parts = [crops.batch(size=6, seed=0, step=3, rank=rank, world=2) for rank in range(2)]
+    assert torch.equal(whole.hr, torch.stack([part.hr for part in parts], dim=1).flatten(0, 1))
+
+
+def test_without_a_teacher_there_is_none() -> None:
+    assert source().batch(size=2, seed=0, step=0).teacher is None
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([], r"there is no image to train on"),
+        ([pair(0), pair(1, 5, 20)], r"1 training images are too small for crops of 6 .* image 1 \(10x40\)"),
+        ([TrainingPair(name="odd", lr=pair(0).lr, hr=pair(1, 11).hr)], r"odd: .* is not 2 times"),
+        ([pair(0), pair(1, taught=True)], r"1 of 2 training images have a teacher's output"),
+    ],
+)
+def test_refusals(pairs: list[TrainingPair], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        CropSource(pairs, scale=SCALE, crop=6)
+
+
+def batch_of(value: float, teacher: float | None = None) -> Batch:
+    hr = torch.full((1, 3, 8, 8), value)
+    return Batch(lr=hr, hr=hr, teacher=None if teacher is None else torch.full_like(hr, teacher))
+
+
+def test_loss_terms() -> None:
+    upscaled = torch.full((1, 3, 8, 8), 0.5)
+    batch = batch_of(0.3, teacher=0.9)
+
+    def loss(**weights: float) -> float:
+        return float(training_loss(upscaled, batch, LossWeights(**weights)))
+
+    assert loss() == pytest.approx(0.2)
+    assert loss(pixel=0, distillation=1) == pytest.approx(0.4)
+    assert loss(pixel=0.5, distillation=0.5) == pytest.approx(0.3)
+    # A constant has one coefficient, 0.2 * 64 / sqrt(64), among 8 * 5 complex ones of two parts each.
+    assert loss(pixel=0, frequency=1) == pytest.approx(0.2 * 8 / 80)
+    with pytest.raises(ValueError, match="teacher"):
+        training_loss(upscaled, batch_of(0.3), LossWeights(distillation=1))
+
+
+class Repeat(torch.nn.Module):
+    """Nearest neighbour, a little brighter."""
+
+    def forward(self, lr: torch.Tensor) -> torch.Tensor:
+        return lr.repeat_interleave(SCALE, dim=2).repeat_interleave(SCALE, dim=3) + 3 / 255
+
+
+def test_teacher_sees_whole_images_and_is_clipped() -> None:
+    (taught,) = with_teacher([pair(0)], Repeat())
+    assert taught.teacher is not None
+    assert np.array_equal(taught.teacher, np.minimum(taught.hr.astype(int) + 3, 255))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_validation_is_the_evaluations_psnr(channels: int) -> None:
+    from edge_eval.metrics import psnr_y_db
+
+    pairs = [
+        TrainingPair(name=one.name, lr=one.lr[..., :channels], hr=one.hr[..., :channels])
+        for one in (pair(0), pair(1))
+    ]
+    total = total_psnr_y_db(Repeat(), pairs, scale=SCALE, device=torch.device("cpu"))
+    brighter = [np.minimum(one.hr.astype(int) + 3, 255).astype(np.uint8) for one in pairs]
+    expected = [psnr_y_db(frame, one.hr, border=SCALE) for frame, one in zip(brighter, pairs, strict=True)]
+    assert float(total) == pytest.approx(sum(value or 0 for value in expected), abs=1e-9)
