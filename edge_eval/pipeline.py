@@ -176,7 +176,7 @@ def evaluate_one(
             look=worst,
         )
     except InputError as error:
-        return outcome.failed(str(error))
+        return outcome.failed(str(error).removeprefix(f"{outcome.step.artifact} "))
     picture = worst.save(folder / PICTURES_FOLDER, root=folder, artifact=outcome.step.artifact)
     done = replace(outcome, evaluation=evaluation, picture=picture)
     note = mirrored_note(evaluation)

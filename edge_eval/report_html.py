@@ -105,7 +105,7 @@ def _cards(report: Report, rows: tuple[Row, ...]) -> list[Card]:
             Card(label="Float network, PSNR-Y", figure=db_text(first.float_psnr_y_db), unit="dB", what=over),
             Card(label="Largest mean drop", figure=drop_text(worst.drop_db), unit="dB", what=worst.artifact),
         ]
-    sized = [row for row in rows if row.step.size_bytes]
+    sized = [row for row in rows if row.step.size_bytes and row.step.status == "OK"]
     if sized:
         smallest = min(sized, key=lambda row: row.step.size_bytes or 0)
         cards.append(
@@ -113,10 +113,11 @@ def _cards(report: Report, rows: tuple[Row, ...]) -> list[Card]:
                 label="Smallest file", figure=megabytes_text(smallest), unit="MB", what=smallest.step.artifact
             )
         )
-    times = [timed for timed in report.latency if timed.median_ms is not None]
+    times = [row.latency for row in rows if row.latency and row.latency.median_ms and row.step.status == "OK"]
     if times:
         fastest = min(times, key=lambda timed: timed.median_ms or math.inf)
-        size = f"{fastest.artifact}, {fastest.input_hw[0]}×{fastest.input_hw[1]}, {fastest.threads} threads"
+        threads = f"{fastest.threads} thread{'s' * (fastest.threads != 1)}"
+        size = f"{fastest.artifact}, {fastest.input_hw[0]}×{fastest.input_hw[1]}, {threads}"
         cards.append(
             Card(label="Fastest on this host", figure=ms_text(fastest.median_ms), unit="ms", what=size)
         )

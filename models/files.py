@@ -1,6 +1,7 @@
 """Files written whole or not at all, and the hash that names them."""
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -39,6 +40,19 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already; give --overwrite to replace it, or another name")
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Refuse to write `path` where its folder cannot be written or made, before any work is done.
+
+    Raises:
+        InputError: the nearest folder above `path` that exists is a file, or may not be written to.
+    """
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise InputError(f"cannot write {path}: {folder} is a file; choose another folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write {path}: {folder} may not be written to; choose another folder")
 
 
 @contextmanager

@@ -67,9 +67,10 @@ def convert(
     overwrite: bool,
 ) -> None:
     """Convert a checkpoint to one TFLite or Core ML file."""
-    from models.files import refuse_existing
+    from models.files import refuse_existing, refuse_unwritable
 
     refuse_existing(out, overwrite=overwrite)
+    refuse_unwritable(out)
     asked = {
         "--min-size": min_size,
         "--max-size": max_size,
