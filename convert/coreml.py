@@ -93,10 +93,9 @@ def to_coreml(
 class _Pixels(nn.Module):
     """The network from what an app gives to what it gets: pixels in 0..255 for images, [0, 1] for tensors.
 
-    Mean and factor are brought to the pixels' scale, so that one operation at most is left of the
-    normalization: the mean's subtraction, or, where no mean is subtracted, the factor. A factor from 1 up
-        after the mean goes into the
-    first convolution (`coreml_passes`); the mean cannot, for the padding is zero after it is subtracted.
+    Mean and factor are brought to the pixels' scale, so that for images and a range of 255 the mean's
+    subtraction is all that is left of the normalization. The mean cannot go into the first convolution: the
+    padding is zero after it is subtracted.
     """
 
     mean: Tensor
@@ -217,7 +216,7 @@ def _converted(
             compute_precision=ct.transform.FP16ComputePrecision(op_selector=_is_past_pixels)
             if recipe == "fp16"
             else ct.precision.FLOAT32,
-            pass_pipeline=pipeline(),
+            pass_pipeline=pipeline(recipe),
             skip_model_load=True,
         )
 
@@ -225,10 +224,12 @@ def _converted(
 def _is_past_pixels(op: Any) -> bool:
     """Whether an operation computes in float16: all but the arithmetic on the pixels themselves.
 
-    The pixels come as float32. Taking the mean off before they are rounded to float16 saves a rounding of
-    each of them, which is 1.5 to 2 dB of drift on real SPAN weights.
+    The pixels come as float32. Normalizing them before they are rounded to float16 saves a rounding of each,
+    which is 1.5 to 2 dB of drift on real SPAN weights.
     """
-    return not (op.op_type in ("sub", "mul") and op.x.op is None)
+    while op is not None and op.op_type in ("sub", "mul"):
+        op = op.x.op
+    return op is not None
 
 
 def _shape(ct: Any, sizes: Sizes, channels: int) -> Any:
