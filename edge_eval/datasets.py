@@ -222,7 +222,7 @@ def _matched(hr: list[Path], lr: list[Path], folders: tuple[Path, Path], scale: 
         raise InputError(
             f"{len(lonely)} images have no partner between {folders[0]} and {folders[1]}: "
             f"{listed}; "
-            f"both folders need the same names (a mark such as x{scale}, _LR or _HR at the end does not count)"
+            f"both folders need the same names (marks such as x{scale}, _LR, _HR at the end do not count)"
         )
     return [Pair(name=name, hr=file, lr=lr_by_name[name]) for name, file in zip(hr_names, hr, strict=True)]
 
