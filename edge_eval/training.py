@@ -1,8 +1,7 @@
 """From a folder of photographs to a trained checkpoint: what `span-edge train` does."""
 
-import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +14,7 @@ from .datasets import Dataset, open_dataset
 if TYPE_CHECKING:
     import torch
 
+    from models import SpanConfig
     from models.training import Point, Processes, TrainingPair, TrainingPlan, TrainingResult
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -40,9 +40,8 @@ class TrainingJob:
         lr: Adam's step size.
         teacher: checkpoint whose outputs are learnt from.
         plan: budget, batch, loss, schedule.
-        device: `auto`, `cpu` or `cuda`.
         out: .safetensors file of the result; the unfinished state is beside it.
-        arguments: of the command line, for the record.
+        command: the command line, for the record.
     """
 
     data: Path
@@ -54,9 +53,8 @@ class TrainingJob:
     lr: float
     teacher: Path | None
     plan: "TrainingPlan"
-    device: str
     out: Path
-    arguments: Sequence[str] = field(default=())
+    command: str = ""
 
     @property
     def state_path(self) -> Path:
@@ -66,6 +64,7 @@ class TrainingJob:
 
 def run_training(
     job: TrainingJob,
+    processes: "Processes",
     *,
     resume: bool = False,
     overwrite: bool = False,
@@ -74,13 +73,15 @@ def run_training(
 ) -> "TrainingResult":
     """Train a network and write its checkpoint; the best so far is written whenever the state is saved.
 
+    The first of the processes writes and tells.
+
     Raises:
         InputError: images, teacher, settings or files cannot be used, or training diverged.
     """
-    from models.training import CropSource, FoldedSpan, ParameterGroup, initialize, open_processes, train
+    from models.training import CropSource, FoldedSpan, ParameterGroup, initialize, train
 
     _refuse_files(job, resume=resume, overwrite=overwrite)
-    processes = open_processes(job.device)
+    progress = progress if processes.rank == 0 else silent
     sets = _split(job)
     training, validation = (_read(dataset, stage, progress) for dataset, stage in sets)
     identity = {"data": sets[0][0].sha256, "held out": sets[1][0].sha256, "scale": job.scale}
@@ -143,8 +144,6 @@ def _refuse_files(job: TrainingJob, *, resume: bool, overwrite: bool) -> None:
 
 def _split(job: TrainingJob) -> Sets:
     """The images to train on and those held out, with what reading them is called."""
-    from dataclasses import replace
-
     dataset = open_dataset(job.data, scale=job.scale)
     if job.val is not None:
         return (dataset, "training images"), (open_dataset(job.val, scale=job.scale), "held-out images")
@@ -195,7 +194,7 @@ def _taught(
     return with_teacher(pairs, network, device=device, progress=progress), loaded.sha256
 
 
-def _config(job: TrainingJob):  # type: ignore[no-untyped-def]
+def _config(job: TrainingJob) -> "SpanConfig":
     from models import SpanConfig
 
     return SpanConfig(
@@ -225,14 +224,7 @@ def _write(
         "ended": result.ended,
         "seed": str(job.plan.seed),
         "teacher": "none" if job.teacher is None else job.teacher.name,
-        "command": _command(job.arguments),
+        "command": job.command,
         "torch": torch.__version__,
     }
     save_checkpoint(with_img_range(network.span, PUBLISHED_IMG_RANGE), job.out, metadata, overwrite=True)
-
-
-def _command(arguments: Sequence[str]) -> str:
-    """The command line, paths cut to their last part: whose machine it was is nobody's business."""
-    return shlex.join(
-        ["span-edge", "train", *(Path(part).name if "/" in part else part for part in arguments)]
-    )

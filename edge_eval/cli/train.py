@@ -1,10 +1,11 @@
 """`span-edge train`: photographs to a checkpoint."""
 
-import sys
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
+from click.core import ParameterSource
 
 from .options import PATH, overwrite_option
 from .outcome import INTERRUPTED
@@ -130,7 +131,7 @@ def train(
 ) -> int | None:
     """Train a SPAN from scratch on your photographs."""
     with terminal() as screen:
-        from models.training import LossWeights, TrainingPlan
+        from models.training import LossWeights, TrainingPlan, open_processes
 
         from ..training import TrainingJob, in_bfloat16, run_training
 
@@ -155,19 +156,20 @@ def train(
             lr=lr,
             teacher=teacher,
             plan=plan,
-            device=device,
             out=out,
-            arguments=tuple(sys.argv[2:]),
+            command=_command(click.get_current_context()),
         )
+        processes = open_processes(device)
         with progress_bars(screen) as bars:
             result = run_training(
                 job,
+                processes,
                 resume=resume,
                 overwrite=overwrite,
                 on_validation=lambda point: _tell(screen, point),
                 progress=bars,
             )
-        return _tell_result(screen, result, out)
+        return _tell_result(screen, result, out) if processes.rank == 0 else None
 
 
 def _tell(screen: Terminal, point: "Point") -> None:
@@ -188,3 +190,14 @@ def _tell_result(screen: Terminal, result: "TrainingResult", out: Path) -> int |
         return None
     screen.say("interrupted: the same command with --resume goes on")
     return INTERRUPTED
+
+
+def _command(context: click.Context) -> str:
+    """The command that makes the same network, with paths cut to their last part."""
+    words = ["span-edge", "train"]
+    for parameter in context.command.params:
+        name, value = parameter.name or "", context.params[parameter.name or ""]
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and not isinstance(value, bool):
+            words += [max(parameter.opts, key=len), value.name if isinstance(value, Path) else str(value)]
+    return shlex.join(words)
