@@ -51,6 +51,15 @@ class Graph:
             raise ConversionError(f"{len(model.subgraphs)} subgraphs where one was expected")
         return cls(model=model)
 
+    @classmethod
+    def empty(cls) -> "Graph":
+        """A graph without tensors and operations."""
+        model, sub = SCHEMA.ModelT(), SCHEMA.SubGraphT()
+        model.version, model.subgraphs, model.buffers = 3, [sub], [tflite_file.AlignedBuffer()]
+        model.operatorCodes, model.metadata, model.signatureDefs = [], [], []
+        sub.name, sub.tensors, sub.operators, sub.inputs, sub.outputs = b"main", [], [], [], []
+        return cls(model=model)
+
     def serialize(self) -> bytes:
         """The bytes of the `.tflite` file, without tensors, buffers and op codes that nothing uses."""
         _sweep(self)
@@ -93,7 +102,7 @@ class Graph:
         return np.frombuffer(bytes(data), dtype=dtype).reshape(tensor.shape)
 
     def set_constant(self, index: int, values: Array) -> None:
-        """Give a constant tensor other values, shape and type; tensors that shared its buffer keep theirs."""
+        """Give a constant other values, shape and type; tensors that share its buffer keep theirs."""
         tensor = self.tensor(index)
         tensor.type = tflite_file.TYPE_CODES[str(values.dtype)]
         tensor.shape = list(values.shape)
@@ -107,6 +116,29 @@ class Graph:
         tensor.type = tflite_file.TYPE_CODES[dtype]
         self.sub.tensors.append(tensor)
         return len(self.sub.tensors) - 1
+
+    def dtype_of(self, index: int) -> str:
+        """The tensor's type, such as `int8`."""
+        return TYPE_NAMES[self.tensor(index).type]
+
+    def set_scale(self, index: int, scale: Iterable[float], zero_point: Iterable[int], axis: int = 0) -> None:
+        """Say that the integers q stand for scale * (q - zero_point), per tensor or along an axis."""
+        quantization = SCHEMA.QuantizationParametersT()
+        quantization.scale = np.array(list(scale), dtype=np.float32)
+        quantization.zeroPoint = np.array(list(zero_point), dtype=np.int64)
+        quantization.quantizedDimension = axis
+        self.tensor(index).quantization = quantization
+
+    def scale_of(self, index: int) -> tuple[float, int]:
+        """Scale, as float32 in the file, and zero point of a tensor that has one of each.
+
+        Raises:
+            ConversionError: it has none, or one per channel.
+        """
+        quantization = self.tensor(index).quantization
+        if quantization is None or quantization.scale is None or len(quantization.scale) != 1:
+            raise ConversionError(f"tensor {self.tensor(index).name!r} has no single scale")
+        return float(quantization.scale[0]), int(quantization.zeroPoint[0])
 
     def op(
         self, name: str, inputs: list[int], outputs: list[int], options: Any = None, version: int = 1

@@ -9,15 +9,30 @@ from convert import artifact as module
 from convert.artifact import (
     Artifact,
     ArtifactInfo,
+    TensorSpec,
     info_from_text,
     info_text,
     sidecar_path,
+    tool_versions,
     write_artifact,
 )
-from convert.tflite import float_info
 from models import InputError, SpanConfig
 
-INFO = float_info(SpanConfig(), recipe="fp32", size=(8, 9), source=SOURCE, backend="litert")
+
+def tensor(name: str, shape: tuple[int, ...]) -> TensorSpec:
+    return TensorSpec(name=name, layout="NHWC", dtype="float32", shape=shape, pixel_scale=1.0)
+
+
+INFO = ArtifactInfo(
+    format="tflite",
+    recipe="fp32",
+    backend="litert",
+    config=SpanConfig(),
+    source=SOURCE,
+    input=tensor("image", (1, 8, 9, 3)),
+    output=tensor("upscaled", (1, 32, 36, 3)),
+    versions=tool_versions(),
+)
 
 
 def test_info_survives_json():

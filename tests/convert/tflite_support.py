@@ -7,6 +7,10 @@ import torch
 
 from convert import Source
 from models import SpanConfig, SpanDeploy
+from quantize import RECIPES, QParams, QuantizedSpan, QWeight
+from quantize.graph import SpanNodes
+from quantize.quantized import plain_conv
+from quantize.rewrite import rewrite
 
 SOURCE = Source(name="random", sha256="0" * 64)
 SIZE = (12, 16)
@@ -47,3 +51,57 @@ def snr_db(got: np.ndarray, expected: np.ndarray) -> float:
     """How much stronger what was expected is than the error, in decibels."""
     error = np.square(got.astype(np.float64) - expected).mean()
     return float(10 * np.log10(np.square(expected.astype(np.float64)).mean() / error))
+
+
+def quantized_network(
+    recipe: str = "w8a8", *, float_nodes: tuple[str, ...] = (), **config: object
+) -> QuantizedSpan:
+    """A random network quantized the simplest way: ranges from the least to the greatest value of one random image."""
+    nodes = rewrite(random_network(**config))
+    row = RECIPES[recipe]
+    weights = {name: _quantized_weight(nodes.conv(name)) for name in nodes.conv_names()}
+    convs = {name: plain_conv(weight, nodes.conv(name).groups) for name, weight in weights.items()}
+    nodes = SpanNodes(nodes.config, nodes.nodes, convs).eval()
+    seen: dict[str, torch.Tensor] = {}
+    lr = torch.from_numpy(
+        np.random.default_rng(7).random((1, nodes.config.in_channels, 24, 24), dtype=np.float32)
+    )
+    with torch.no_grad():
+        nodes.run(lr, tensor=lambda name, value: seen.setdefault(name, value))
+    activations = {}
+    if row.activation_bits is not None:
+        activations = {
+            name: _qparams(nodes, name, value, row.activation_bits) for name, value in seen.items()
+        }
+    return QuantizedSpan(
+        config=nodes.config,
+        recipe=row.name,
+        method="ptq",
+        network=nodes,
+        weights=weights,
+        activations={name: q for name, q in activations.items() if name not in float_nodes},
+        float_nodes=float_nodes,
+    )
+
+
+def _quantized_weight(conv: torch.nn.Conv2d) -> QWeight:
+    assert conv.bias is not None
+    scale = (conv.weight.detach().abs().amax(dim=(1, 2, 3)) / 127).clamp(min=1e-12)
+    values = torch.round(conv.weight.detach() / scale.view(-1, 1, 1, 1)).to(torch.int8)
+    return QWeight(values=values, scale=scale, bias=conv.bias.detach())
+
+
+def _qparams(nodes: SpanNodes, name: str, value: torch.Tensor, bits: int) -> QParams:
+    """Scale and zero point of a tensor; of pixels and of what TFLite dictates, theirs."""
+    fixed = {8: (1 / 256, 1 / 255, -128), 16: (1 / 32768, 1 / 255 / 64, 0)}[bits]
+    dtype = "int8" if bits == 8 else "int16"
+    op = nodes.op_of(name)
+    if op in ("sigmoid", "center"):
+        return QParams(scale=fixed[0], zero_point=fixed[2] if op == "sigmoid" else 0, dtype=dtype)
+    if name in ("image", "upscaled") or any(n.op == "pixel_shuffle" for n in nodes.consumers(name)):
+        return QParams(scale=fixed[1], zero_point=fixed[2], dtype=dtype)
+    low, high = min(float(value.min()), 0.0), max(float(value.max()), 0.0)
+    if bits == 16:
+        return QParams(scale=max(-low, high) / 32767, zero_point=0, dtype=dtype)
+    scale = max(high - low, 1e-6) / 255
+    return QParams(scale=scale, zero_point=round(-128 - low / scale), dtype=dtype)
