@@ -189,8 +189,8 @@ def mirrored_note(evaluation: "Evaluation") -> str:
     if not mirrored:
         return ""
     return (
-        f"{mirrored} of {len(evaluation.per_image)} images are smaller than the file's only size; they were "
-        "continued by mirroring, for the float network too, so its PSNR there is not the whole image's"
+        f"{mirrored} of {len(evaluation.per_image)} images are smaller than the sizes that the file takes; "
+        "they were continued by mirroring, for the float network too, so its PSNR there is another one"
     )
 
 

@@ -17,8 +17,8 @@ FLEXIBLE_TILE = (384, 384)
 """Tiles for a network that takes any size, so that a photograph of 12 megapixels fits in memory."""
 
 FILLED_NOTE = (
-    "smaller than the file's only size, so continued by mirroring: some pixels at the right and the bottom "
-    "differ from an exact run"
+    "smaller than the sizes that the file takes, so continued by mirroring: some pixels at the right and the "
+    "bottom differ from an exact run"
 )
 
 

@@ -1,0 +1,255 @@
+"""Reports: which rows there are, how figures are written, what the page escapes, what its pictures show."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge_eval.gates import Gates
+from edge_eval.report import report_tables
+from edge_eval.report_data import HostLatency, ImageFigures, Quality, Report, Step, read_report
+from edge_eval.report_html import report_html
+from edge_eval.report_pictures import largest_difference, save_pictures, visible_gain
+from edge_eval.report_text import db_text, drift_text, drop_text, ms_text
+from models import InputError
+
+REASON = "<b>no</b> luck"
+
+
+def image(name: str, drop_db: float | None, drift_db: float | None = 50.0) -> ImageFigures:
+    """One image's figures with a given drop."""
+    return ImageFigures(
+        name=name,
+        psnr_y_db=None if drop_db is None else 30.0 - drop_db,
+        ssim_y=0.9,
+        float_psnr_y_db=30.0,
+        drop_db=drop_db,
+        drift_psnr_y_db=drift_db,
+        max_abs_8bit=3,
+    )
+
+
+@pytest.fixture
+def quality() -> Quality:
+    """Two images, means 0.2 dB below the float network."""
+    return Quality(
+        artifact="a.tflite",
+        sha256="0" * 64,
+        format="tflite",
+        recipe="fp16",
+        method=None,
+        runtime="tflite",
+        dataset="photos",
+        scale=2,
+        images=2,
+        psnr_y_db=29.8,
+        ssim_y=0.9,
+        float_psnr_y_db=30.0,
+        drop_db=0.2,
+        drift_psnr_y_db=50.0,
+        max_abs_8bit=3,
+        per_image=(image("good", 0.1), image("bad", 0.3)),
+    )
+
+
+@pytest.fixture
+def latency() -> HostLatency:
+    """A time of `a.tflite`."""
+    return HostLatency(
+        artifact="a.tflite",
+        runtime="tflite",
+        threads=1,
+        input_hw=(16, 12),
+        warmup=1,
+        runs=2,
+        init_ms=1.0,
+        median_ms=12.34,
+        p90_ms=13.0,
+        min_ms=12.0,
+        mean_ms=12.5,
+        std_ms=0.5,
+        peak_rss_mb=100.0,
+        size_bytes=123456,
+        ops={"CONV_2D": 3},
+    )
+
+
+@pytest.fixture
+def report(quality: Quality, latency: HostLatency, tmp_path: Path) -> Report:
+    """One artifact that went well and one that did not."""
+    steps = (
+        Step(artifact="a.tflite", format="tflite", recipe="fp16", status="OK", size_bytes=123456),
+        Step(
+            artifact="b.mlpackage", format="coreml", recipe="fp16", status="FAILED", reason="<b>no</b> luck"
+        ),
+    )
+    return Report(title="net", folder=tmp_path, steps=steps, quality=(quality,), latency=(latency,))
+
+
+def test_every_step_has_a_row_with_what_is_known_of_it(
+    report: Report, quality: Quality, latency: HostLatency
+) -> None:
+    made, failed = report.rows()
+    assert (made.quality, made.latency) == (quality, latency)
+    assert (failed.step.status, failed.quality, failed.latency) == ("FAILED", None, None)
+
+
+def test_what_no_step_names_has_a_row_too(quality: Quality, latency: HostLatency, tmp_path: Path) -> None:
+    other = replace(latency, artifact="c.tflite")
+    rows = Report(title="", folder=tmp_path, quality=(quality,), latency=(other,)).rows()
+    assert [row.step.artifact for row in rows] == ["a.tflite", "c.tflite"]
+
+
+def test_two_runtimes_of_one_artifact_are_two_rows_with_their_own_times(
+    quality: Quality, latency: HostLatency, tmp_path: Path
+) -> None:
+    plain = replace(quality, runtime="tflite-plain")
+    slow = replace(latency, runtime="tflite-plain", median_ms=99.0)
+    rows = Report(title="", folder=tmp_path, quality=(quality, plain), latency=(latency, slow)).rows()
+    assert [row.latency.median_ms for row in rows if row.latency] == [12.34, 99.0]
+
+
+def test_the_float_network_has_a_row_of_its_own(report: Report, latency: HostLatency) -> None:
+    timed = replace(latency, artifact="net.pth", size_bytes=7)
+    known = replace(report, checkpoint={"file": "net.pth", "name": "net"}, latency=(*report.latency, timed))
+    first, *rest = known.rows()
+    assert (first.step.status, first.float_psnr_y_db, first.latency) == ("REFERENCE", 30.0, timed)
+    assert "net.pth" not in [row.step.artifact for row in rest]
+
+
+def test_the_worst_image_is_the_one_with_the_largest_drop_or_else_the_most_drift(quality: Quality) -> None:
+    assert quality.worst.name == "bad"
+    without_truth = (image("same", None, None), image("close", None, 60.0), image("far", None, 40.0))
+    assert [i.name for i in replace(quality, per_image=without_truth).worst_first] == ["far", "close", "same"]
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        (db_text(32.199), "32.20"),
+        (db_text(None), "–"),
+        (drop_text(0.0004), "0.000"),
+        (drop_text(-0.0004), "0.000"),
+        (drop_text(0.0806), "+0.081"),
+        (drop_text(-0.0806), "−0.081"),
+        (drift_text(None), "identical"),
+        (drift_text(65.46), "65.5"),
+        (ms_text(122.34), "122"),
+        (ms_text(18.24), "18.2"),
+        (ms_text(0.2691), "0.269"),
+    ],
+)
+def test_figures_are_written_with_the_digits_they_deserve(text: str, written: str) -> None:
+    assert text == written
+
+
+def test_the_page_escapes_what_files_say(report: Report) -> None:
+    page = report_html(replace(report, title="<script>x</script>"))
+    assert "<script" not in page and "&lt;script&gt;" in page
+    assert "<b>no" not in page and "&lt;b&gt;no&lt;/b&gt; luck" in page
+
+
+def test_the_page_says_what_failed(report: Report) -> None:
+    assert "a.tflite: too bad" in report_html(replace(report, failures=("a.tflite: too bad",)))
+    assert 'role="alert"' not in report_html(report)
+
+
+def test_terminal_tables_show_every_artifact_and_every_reason(report: Report) -> None:
+    from rich.console import Console
+
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(*report_tables(report), sep="\n")
+    text = console.export_text()
+    assert "a.tflite" in text and "+0.200" in text and "bad +0.300" in text
+    assert "FAILED b.mlpackage: <b>no</b> luck" in text
+
+
+@pytest.mark.parametrize(
+    ("gates", "failures"),
+    [
+        (Gates(), []),
+        (Gates(max_drop_db=0.2, min_psnr_db=29.8), []),
+        (Gates(max_drop_db=0.1999), ["drops 0.2000 dB, more than --max-drop 0.1999"]),
+        (Gates(min_psnr_db=29.9), ["PSNR-Y 29.8000 dB, less than --min-psnr 29.9"]),
+    ],
+)
+def test_gates_fail_what_is_beyond_the_limit(quality: Quality, gates: Gates, failures: list[str]) -> None:
+    assert [line.split(": ", 1)[1] for line in gates.failures([quality])] == failures
+
+
+@pytest.mark.parametrize("field", ["drop_db", "psnr_y_db"])
+def test_gates_fail_what_cannot_be_checked(quality: Quality, field: str) -> None:
+    unknown = replace(quality, **{field: None})
+    assert "no limit can be checked" in Gates(max_drop_db=1.0).failures([unknown])[0]
+    assert Gates().failures([unknown]) == ()
+    not_a_number = replace(quality, **{field: float("nan")})
+    assert Gates(max_drop_db=99.0, min_psnr_db=0.0).failures([not_a_number])
+
+
+@pytest.mark.parametrize(
+    ("largest", "gain"), [(0, 0), (1, 128), (2, 64), (3, 64), (127, 2), (128, 1), (255, 1)]
+)
+def test_differences_are_amplified_as_far_as_they_stay_in_range(largest: int, gain: int) -> None:
+    assert visible_gain(largest) == gain
+    assert largest * gain <= 255
+
+
+def test_the_enlarged_part_is_where_the_difference_is_largest() -> None:
+    difference = np.zeros((100, 120, 3), np.int16)
+    difference[70:76, 100:104] = 9
+    top, left, height, width = largest_difference(difference, scale=2)
+    assert (height, width) == (48, 48)
+    assert top <= 70 and top + height >= 76 and left <= 100 and left + width >= 104
+    assert top % 2 == left % 2 == 0
+
+
+def test_pictures_show_the_amplified_difference_of_the_same_place(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    source = random.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    expected = random.integers(10, 200, (60, 80, 3), dtype=np.uint8)
+    output = expected.copy()
+    output[20, 30] += 5
+    picture = save_pictures(
+        input_frame=source,
+        float_frame=expected,
+        artifact_frame=output,
+        folder=tmp_path / "p",
+        root=tmp_path,
+        artifact="a",
+        image="i",
+        drop_db=0.1,
+    )
+    top, left, height, width = picture.crop
+    zoom = np.asarray(Image.open(tmp_path / picture.zoom["difference"]))
+    assert picture.gain == 32
+    assert zoom.shape == (height, width, 3)
+    assert zoom.max() == zoom[20 - top, 30 - left].min() == 160
+    assert np.count_nonzero(zoom) == 3
+    assert Image.open(tmp_path / picture.zoom["input"]).size == (width // 2, height // 2)
+
+
+def test_a_missing_picture_is_refused(report: Report, tmp_path: Path) -> None:
+    frame = np.zeros((48, 48, 3), np.uint8)
+    picture = save_pictures(
+        input_frame=frame[:24, :24],
+        float_frame=frame,
+        artifact_frame=frame + 1,
+        folder=tmp_path / "p",
+        root=tmp_path,
+        artifact="a",
+        image="i",
+        drop_db=None,
+    )
+    shown = replace(report, pictures=(picture,))
+    assert report_html(shown).count("data:image/") == 8
+    (tmp_path / picture.whole["input"]).unlink()
+    with pytest.raises(InputError, match=r"the report shows .*input.webp, which cannot be read"):
+        report_html(shown)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has no run.json; give a folder that span-edge run wrote"):
+        read_report(tmp_path)
