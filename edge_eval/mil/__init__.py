@@ -1,9 +1,9 @@
 """An emulator of Core ML's ML Programs, for where there is no Mac.
 
 It emulates numbers, not hardware. Every result is stored in the type that the program declares (float16 or
-float32) and computed in float32, with one rounding per operation, half to even. Quantize and dequantize follow
-the formulas of MIL's operation set, with exact integers. The type and shape of every result are held against
-what the program declares.
+float32) and computed in float32, with one rounding per operation, half to even. Quantize and dequantize
+follow the formulas of MIL's operation set, with exact integers. The type and shape of every result are held
+against what the program declares.
 
     program = load_program("span_x4.mlpackage")
     outputs = Machine(program).run({"image": frame})

@@ -53,6 +53,7 @@ class Machine:
         self._nonfinite = nonfinite
         kernels = _find_kernels(program)
         self._folded: dict[str, torch.Tensor | str | list[Any]] = {}
+        self._unpacked: dict[str, torch.Tensor] = {}
         self._steps: list[_Step] = []
         with torch.inference_mode():
             for operation in program.operations:
@@ -78,7 +79,7 @@ class Machine:
         """
         with self._on_threads(), torch.inference_mode():
             values: dict[str, Any] = {**self._folded, **self._given(inputs)}
-            kept: dict[str, torch.Tensor] = {}
+            kept: dict[str, torch.Tensor] = dict(self._unpacked) if keep else {}
             for step in self._steps:
                 made = self._apply(step, values)
                 values.update(made)
@@ -129,7 +130,8 @@ class Machine:
         if awaited:
             self._steps.append(step)
         else:
-            self._folded.update(self._apply(step, {}))
+            self._unpacked.update(self._apply(step, {}))
+            self._folded.update(self._unpacked)
 
     def _value_or_reference(self, binding: Binding) -> Any:
         if isinstance(binding, Constant):
