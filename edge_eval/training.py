@@ -1,6 +1,6 @@
 """From a folder of photographs to a trained checkpoint: what `span-edge train` does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -82,26 +82,22 @@ def run_training(
 
     _refuse_files(job, resume=resume, overwrite=overwrite)
     progress = progress if processes.rank == 0 else silent
-    sets = _split(job)
-    training, validation = (_read(dataset, stage, progress) for dataset, stage in sets)
-    identity = {"data": sets[0][0].sha256, "held out": sets[1][0].sha256, "scale": job.scale}
-    if job.teacher is not None:
-        training, identity["teacher"] = _taught(job, job.teacher, training, processes.device, progress)
-    crops = CropSource(training, scale=job.scale, crop=job.crop, device=processes.device)
+    images = _images(job, processes, progress)
+    crops = CropSource(images.training, scale=job.scale, crop=job.crop, device=processes.device)
     sample = crops.batch(size=SAMPLE_CROPS, seed=job.plan.seed, step=0).lr.cpu()
     network = FoldedSpan(initialize(_config(job), seed=job.plan.seed, sample=sample))
     names = tuple(name for name, _ in network.named_parameters())
 
     def keep(result: "TrainingResult") -> None:
-        _write(job, result, len(training), sets, processes)
+        _write(job, result, images, processes)
 
     result = train(
         network,
         groups=[ParameterGroup(names=names, lr=job.lr)],
         crops=crops,
-        validation=validation,
+        validation=images.held_out,
         plan=job.plan,
-        identity=identity,
+        identity=images.identity,
         state_path=job.state_path,
         resume=resume,
         processes=processes,
@@ -126,7 +122,21 @@ def in_bfloat16(precision: Precision, device: str) -> bool:
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
-Sets = tuple[tuple[Dataset, str], tuple[Dataset, str]]
+@dataclass(frozen=True, kw_only=True)
+class _Images:
+    """What is trained and validated on.
+
+    Attributes:
+        training: with a teacher's outputs, if there is one.
+        held_out: for validation.
+        identity: hashes of both and of the teacher, and the scale.
+        told: both in words.
+    """
+
+    training: "tuple[TrainingPair, ...]"
+    held_out: "tuple[TrainingPair, ...]"
+    identity: Mapping[str, str | int]
+    told: tuple[str, str]
 
 
 def _refuse_files(job: TrainingJob, *, resume: bool, overwrite: bool) -> None:
@@ -142,11 +152,26 @@ def _refuse_files(job: TrainingJob, *, resume: bool, overwrite: bool) -> None:
         )
 
 
-def _split(job: TrainingJob) -> Sets:
-    """The images to train on and those held out, with what reading them is called."""
+def _images(job: TrainingJob, processes: "Processes", progress: Progress) -> _Images:
+    sets = _split(job)
+    training = _read(sets[0], "training images", progress)
+    held_out = _read(sets[1], "held-out images", progress)
+    identity: dict[str, str | int] = {
+        "data": sets[0].sha256,
+        "held out": sets[1].sha256,
+        "scale": job.scale,
+    }
+    if job.teacher is not None:
+        training, identity["teacher"] = _taught(job, job.teacher, training, processes.device, progress)
+    told, told_held_out = (f"{one.name}: {len(one)} images, sha256 {one.sha256}" for one in sets)
+    return _Images(training=training, held_out=held_out, identity=identity, told=(told, told_held_out))
+
+
+def _split(job: TrainingJob) -> tuple[Dataset, Dataset]:
+    """The images to train on and those held out."""
     dataset = open_dataset(job.data, scale=job.scale)
     if job.val is not None:
-        return (dataset, "training images"), (open_dataset(job.val, scale=job.scale), "held-out images")
+        return dataset, open_dataset(job.val, scale=job.scale)
     count = len(dataset)
     if not 0 < job.held_out < count:
         raise InputError(
@@ -154,12 +179,11 @@ def _split(job: TrainingJob) -> Sets:
             "leave some, or give a folder for validation with --val"
         )
     chosen = {k * count // job.held_out for k in range(job.held_out)}
-    parts = (
+    kept, held_out = (
         tuple(pair for index, pair in enumerate(dataset.pairs) if (index in chosen) is held)
         for held in (False, True)
     )
-    kept, held_out = (replace(dataset, pairs=pairs) for pairs in parts)
-    return (kept, "training images"), (held_out, "held-out images")
+    return replace(dataset, pairs=kept), replace(dataset, pairs=held_out)
 
 
 def _read(dataset: Dataset, stage: str, progress: Progress) -> "tuple[TrainingPair, ...]":
@@ -202,9 +226,7 @@ def _config(job: TrainingJob) -> "SpanConfig":
     )
 
 
-def _write(
-    job: TrainingJob, result: "TrainingResult", images: int, sets: Sets, processes: "Processes"
-) -> None:
+def _write(job: TrainingJob, result: "TrainingResult", images: _Images, processes: "Processes") -> None:
     """Write the best so far in training form, with where it comes from."""
     import torch
 
@@ -215,8 +237,8 @@ def _write(
     assert isinstance(network, FoldedSpan)
     best = result.best
     metadata = {
-        "training_data": f"{sets[0][0].name}: {images} images, sha256 {sets[0][0].sha256}",
-        "held_out": f"{sets[1][0].name}: {len(sets[1][0])} images, sha256 {sets[1][0].sha256}",
+        "training_data": images.told[0],
+        "held_out": images.told[1],
         "held_out_psnr_y_db": "not measured" if best is None else f"{best.psnr_y_db:.3f}",
         "best_step": str(result.steps if best is None else best.step),
         "steps": str(result.steps),

@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,24 +75,35 @@ def train(
             another's, or it cannot be written.
         ValueError: `groups` name a parameter that does not exist or name one twice.
     """
+    if not validation:
+        raise InputError("there is no image to validate on; hold out at least one")
     run = _Run(
-        network=network,
-        groups=groups,
+        network,
+        groups,
         crops=crops,
         validation=validation,
         plan=plan,
-        identity=dict(identity or {}),
-        state_path=state_path,
         processes=processes or Alone(torch.device("cpu")),
-        before_step=before_step,
-        on_validation=on_validation,
-        keep=keep,
-        progress=progress,
+        state_path=state_path,
+        listeners=_Listeners(
+            before_step=before_step, on_validation=on_validation, keep=keep, progress=progress
+        ),
     )
+    run.identity |= identity or {}
     if resume:
         run.load()
     with stop_wish() as wish:
         return run.until_the_end(wish)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Listeners:
+    """Who is called on the way; see `train`."""
+
+    before_step: BeforeStep | None
+    on_validation: Callable[[Point], None] | None
+    keep: Callable[[TrainingResult], None] | None
+    progress: Progress
 
 
 class _Run:
@@ -100,30 +111,18 @@ class _Run:
 
     def __init__(
         self,
-        *,
         network: nn.Module,
         groups: Sequence[ParameterGroup],
+        *,
         crops: CropSource,
         validation: Sequence[TrainingPair],
         plan: TrainingPlan,
-        identity: Mapping[str, Any],
-        state_path: Path | None,
         processes: Processes,
-        before_step: BeforeStep | None,
-        on_validation: Callable[[Point], None] | None,
-        keep: Callable[[TrainingResult], None] | None,
-        progress: Progress,
+        state_path: Path | None,
+        listeners: _Listeners,
     ) -> None:
-        if not validation:
-            raise InputError("there is no image to validate on; hold out at least one")
         self.plan, self.crops, self.validation, self.processes = plan, crops, validation, processes
-        self.before_step, self.on_validation, self.keep, self.progress = (
-            before_step,
-            on_validation,
-            keep,
-            progress,
-        )
-        self.state_path = state_path
+        self.listeners, self.state_path = listeners, state_path
         self.wrapped = processes.prepare(network)
         self.network = network
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
@@ -134,9 +133,8 @@ class _Run:
             betas=plan.betas,
             fused=True,
         )
-        self.identity = {
+        self.identity: dict[str, Any] = {
             **plan.to_json(),
-            **identity,
             "crop": crops.crop,
             "groups": [[group.lr, *group.names] for group in groups],
             "shapes": {name: list(tensor.shape) for name, tensor in network.state_dict().items()},
@@ -170,14 +168,14 @@ class _Run:
         self._save()
         if self.processes.rank == 0:
             total = self.plan.steps or self.step
-            self.progress("training", total if ended != "interrupted" else self.step, total, ended)
+            self.listeners.progress("training", total if ended != "interrupted" else self.step, total, ended)
         return self._result(ended)
 
     def _one_step(self, done: float) -> None:
         plan, device = self.plan, self.processes.device
-        if self.before_step is not None:
-            self.before_step(self.network, done)
-            self.before_step(self.average, done)
+        if self.listeners.before_step is not None:
+            self.listeners.before_step(self.network, done)
+            self.listeners.before_step(self.average, done)
         factor = step_size_factor(plan, done)
         for group, size in zip(self.optimizer.param_groups, self.sizes, strict=True):
             group["lr"] = size * factor
@@ -223,15 +221,25 @@ class _Run:
             mean.copy_(value)
 
     def _refuse_nan(self) -> None:
-        if not bool(torch.isfinite(self.losses)):
-            sizes = ", ".join(f"{size:g}" for size in sorted(set(self.sizes)))
-            best = f"{self.best.psnr_y_db:.2f} dB at step {self.best.step}" if self.best else ""
-            kept = f"; the best so far ({best}) is in {self.state_path}"
-            raise InputError(
-                f"training diverged: loss or gradient is NaN or infinite at step {self.step} "
-                f"(learning rate {sizes}); begin again with a lower one"
-                + (kept if self.best and self.state_path else "")
-            )
+        """Stop where the numbers are no longer finite; the best until then is handed out first."""
+        if bool(torch.isfinite(self.losses)):
+            return
+        kept = ""
+        if self.best is not None and self.listeners.keep is not None:
+            kept = f"; the best until then ({self.best.psnr_y_db:.2f} dB at step {self.best.step}) was kept"
+            self._hand_out("diverged")
+        sizes = ", ".join(f"{size:g}" for size in sorted(set(self.sizes)))
+        raise InputError(
+            f"training diverged: loss or gradient is NaN or infinite at step {self.step} "
+            f"(learning rate {sizes}); begin again with a lower one{kept}"
+        )
+
+    def _hand_out(self, ended: Ended) -> None:
+        """Give away the best so far, if it is better than what was given before."""
+        keep = self.listeners.keep
+        if keep is not None and self.best is not self.kept and self.processes.rank == 0:
+            keep(self._result(ended))
+            self.kept = self.best
 
     def _validate(self) -> None:
         self._refuse_nan()
@@ -252,8 +260,8 @@ class _Run:
         self.curve.append(point)
         if self.best is None or point.psnr_y_db > self.best.psnr_y_db:
             self.best, self.best_tensors = point, copied(self.average.state_dict())
-        if self.on_validation is not None and rank == 0:
-            self.on_validation(point)
+        if self.listeners.on_validation is not None and rank == 0:
+            self.listeners.on_validation(point)
 
     def _gains_nothing(self) -> bool:
         if self.plan.patience is None or self.best is None:
@@ -281,7 +289,7 @@ class _Run:
         psnr = f", {self.curve[-1].psnr_y_db:.2f} dB" if self.curve else ""
         loss = f"loss {float(self.losses) / self.since:.4f}" if self.since else ""
         total = self.plan.steps or round(self.step / done)
-        self.progress(
+        self.listeners.progress(
             "training", self.step, max(total, self.step + 1), f"{loss}{psnr}, {_duration(left)} left"
         )
 
@@ -317,9 +325,7 @@ class _Run:
             **moments,
         }
         save_state(SavedState(identity=self.identity, record=record, tensors=parts), self.state_path)
-        if self.keep is not None and self.best is not self.kept:
-            self.keep(self._result("under way"))
-            self.kept = self.best
+        self._hand_out("under way")
 
     def load(self) -> None:
         """Go back to where the state file was written."""

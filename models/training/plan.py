@@ -10,7 +10,7 @@ from torch import nn
 from ..errors import InputError
 from .loss import LossWeights
 
-Ended = Literal["finished", "interrupted", "no gain", "under way"]
+Ended = Literal["finished", "interrupted", "no gain", "diverged", "under way"]
 
 
 @dataclass(frozen=True, kw_only=True)

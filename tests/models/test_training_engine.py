@@ -160,9 +160,14 @@ def test_divergence_stops_with_the_rate_and_where_the_best_is(tmp_path: Path) ->
             next(trained.parameters()).data.fill_(float("nan"))
 
     state = tmp_path / "state.safetensors"
-    with pytest.raises(
-        InputError, match=r"at step 8 .*; the best so far \(\d+\.\d\d dB at step \d+\) is in .*state"
-    ):
+    kept: list[TrainingResult] = []
+    message = r"at step 8 .*; the best until then \(\d+\.\d\d dB at step 4\) was kept"
+    with pytest.raises(InputError, match=message):
+        run(state_path=state, before_step=spoil, keep=kept.append)
+    assert [one.ended for one in kept] == ["diverged"]
+    assert all(bool(tensor.isfinite().all()) for tensor in kept[0].network.state_dict().values())
+    assert not state.exists()
+    with pytest.raises(InputError, match=r"lower one$"):
         run(state_path=state, plan=replace(PLAN, checkpoint_minutes=1e-9), before_step=spoil)
     with safe_open(state, framework="pt") as file:
         assert all(bool(file.get_tensor(key).isfinite().all()) for key in file.keys())  # noqa: SIM118
