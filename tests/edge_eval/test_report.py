@@ -82,9 +82,7 @@ def report(quality: Quality, latency: HostLatency, tmp_path: Path) -> Report:
     """One artifact that went well and one that did not."""
     steps = (
         Step(artifact="a.tflite", format="tflite", recipe="fp16", status="OK", size_bytes=123456),
-        Step(
-            artifact="b.mlpackage", format="coreml", recipe="fp16", status="FAILED", reason="<b>no</b> luck"
-        ),
+        Step(artifact="b.mlpackage", format="coreml", recipe="fp16", status="FAILED", reason=REASON),
     )
     return Report(title="net", folder=tmp_path, steps=steps, quality=(quality,), latency=(latency,))
 
