@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .formats import FORMATS, Format, format_of, read_artifact
     from .tensorflow import to_saved_model
     from .tflite import to_tflite
+    from .tflite_delegate import Delegation, xnnpack_delegation
     from .tflite_file import tflite_dtypes, tflite_ops
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "METADATA_KEY",
     "Artifact",
     "ArtifactInfo",
+    "Delegation",
     "Format",
     "FormatName",
     "Sizes",
@@ -43,6 +45,7 @@ __all__ = [
     "to_saved_model",
     "to_tflite",
     "tool_versions",
+    "xnnpack_delegation",
 ]
 
 _HOME = {
@@ -50,6 +53,7 @@ _HOME = {
     "METADATA_KEY": "artifact",
     "Artifact": "artifact",
     "ArtifactInfo": "artifact",
+    "Delegation": "tflite_delegate",
     "Format": "formats",
     "FormatName": "artifact",
     "Sizes": "coreml_sizes",
@@ -64,6 +68,7 @@ _HOME = {
     "to_saved_model": "tensorflow",
     "to_tflite": "tflite",
     "tool_versions": "artifact",
+    "xnnpack_delegation": "tflite_delegate",
 }
 
 

@@ -1,5 +1,6 @@
 """Small networks with known random weights, and what runs their files."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -56,32 +57,40 @@ def snr_db(got: np.ndarray, expected: np.ndarray) -> float:
 def quantized_network(
     recipe: str = "w8a8", *, float_nodes: tuple[str, ...] = (), **config: object
 ) -> QuantizedSpan:
-    """A random network quantized the simplest way: ranges from the least to the greatest value of one random image."""
-    nodes = rewrite(random_network(**config))
-    row = RECIPES[recipe]
+    """A random network quantized the simplest way: ranges from least to greatest value on one random image."""
+    row, seen = RECIPES[recipe], {}
+    network = _within_unit_range(random_network(**config), _random_image(config))
+    nodes = rewrite(network)
     weights = {name: _quantized_weight(nodes.conv(name)) for name in nodes.conv_names()}
     convs = {name: plain_conv(weight, nodes.conv(name).groups) for name, weight in weights.items()}
     nodes = SpanNodes(nodes.config, nodes.nodes, convs).eval()
-    seen: dict[str, torch.Tensor] = {}
-    lr = torch.from_numpy(
-        np.random.default_rng(7).random((1, nodes.config.in_channels, 24, 24), dtype=np.float32)
-    )
     with torch.no_grad():
-        nodes.run(lr, tensor=lambda name, value: seen.setdefault(name, value))
-    activations = {}
-    if row.activation_bits is not None:
-        activations = {
-            name: _qparams(nodes, name, value, row.activation_bits) for name, value in seen.items()
-        }
+        nodes.run(_random_image(config), tensor=lambda name, value: seen.setdefault(name, value))
+    bits = row.activation_bits
     return QuantizedSpan(
         config=nodes.config,
         recipe=row.name,
         method="ptq",
         network=nodes,
         weights=weights,
-        activations={name: q for name, q in activations.items() if name not in float_nodes},
+        activations={
+            n: _qparams(nodes, n, v, bits) for n, v in seen.items() if bits and n not in float_nodes
+        },
         float_nodes=float_nodes,
     )
+
+
+def _random_image(config: Mapping[str, object]) -> torch.Tensor:
+    return torch.rand(1, config.get("in_channels", 3), 24, 24, generator=torch.Generator().manual_seed(7))
+
+
+def _within_unit_range(network: SpanDeploy, image: torch.Tensor) -> SpanDeploy:
+    """The network with its last convolution scaled, so that its output is 0.5 with a deviation of 0.15."""
+    last = network.conv_2 if network.config.network == "spanf" else network.upsampler[0]
+    last.bias.zero_()
+    last.weight.mul_(0.15 / network(image).std())
+    last.bias.fill_(0.5)
+    return network
 
 
 def _quantized_weight(conv: torch.nn.Conv2d) -> QWeight:

@@ -1,0 +1,245 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tflite_support import SIZE, SOURCE, quantized_network, random_network, run_tflite, snr_db
+
+from convert import read_artifact, tflite_dtypes, tflite_ops, to_tflite, xnnpack_delegation
+from convert.tflite_file import open_model
+from convert.tflite_graph import FORBIDDEN_OPS, ConversionError, Graph
+from convert.tflite_nodes import EMITTERS, FIXED_SIGMOID, graph_of
+from models import InputError
+from quantize.graph import Node, SpanNodes
+from quantize.quantized import QParams, QuantizedSpan, simulate
+
+SPANF = {"network": "spanf", "normalize": False, "upscale": 4}
+GREY = {"in_channels": 1, "out_channels": 1, "rgb_mean": (0.44,)}
+CONFIGS = {
+    "span x2": {},
+    "span x1": {"upscale": 1},
+    "span x3 grey": {"upscale": 3, **GREY},
+    "spanf x4": SPANF,
+}
+KERNELS = ("AUTO", "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "BUILTIN_REF")
+MIXED = ("block_2.c1_r", "block_2.c1_r.gate")
+
+
+def frame(h: int = 12, w: int = 16, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (h, w, channels)).astype(np.uint8)
+
+
+def simulated(quantized: QuantizedSpan, image: np.ndarray) -> np.ndarray:
+    """What the network is simulated to give for a frame: [0, 1], (H, W, C)."""
+    lr = torch.from_numpy(image.transpose(2, 0, 1)[None] / np.float32(255))
+    return simulate(quantized, lr)[0].numpy().transpose(1, 2, 0)
+
+
+def converted_to(folder: Path, quantized: QuantizedSpan, size: tuple[int, int] = SIZE) -> Path:
+    out = folder / f"{quantized.recipe}.tflite"
+    to_tflite(quantized, recipe=quantized.recipe, size=size, source=SOURCE, out=out, overwrite=True)
+    return out
+
+
+@pytest.fixture(params=CONFIGS.values(), ids=CONFIGS.keys())
+def config(request):
+    return request.param
+
+
+@pytest.mark.parametrize("hw", [SIZE, (1, 1), (9, 7)], ids=str)
+@pytest.mark.parametrize("float_nodes", [(), MIXED], ids=["w8a8", "w8a8_mixed"])
+def test_xnnpack_computes_what_was_simulated(tmp_path, config, float_nodes, hw):
+    recipe = "w8a8_mixed" if float_nodes else "w8a8"
+    quantized = quantized_network(recipe, float_nodes=float_nodes, **config)
+    image = frame(*hw, quantized.config.in_channels)
+    got = run_tflite(converted_to(tmp_path, quantized), image)
+    expected = np.rint(simulated(quantized, image) * 255)
+    assert got.dtype == np.uint8
+    assert np.mean(got != expected) < 0.01, "but for ties, which floating point decides"
+    assert hw == (1, 1) or expected.std() > 20
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_weight_only_files_compute_in_float_everywhere(tmp_path, config, kernels):
+    quantized = quantized_network("w8", **config)
+    image = frame(channels=quantized.config.in_channels)
+    got = run_tflite(converted_to(tmp_path, quantized), image / np.float32(255), kernels)
+    assert got.dtype == np.float32
+    assert snr_db(got, simulated(quantized, image)) > 110
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_sixteen_bit_files_follow_the_simulation_everywhere(tmp_path, config, kernels):
+    quantized = quantized_network("w8a16", **config)
+    image = frame(channels=quantized.config.in_channels)
+    got = run_tflite(converted_to(tmp_path, quantized), image, kernels)
+    expected = np.rint(np.clip(simulated(quantized, image), 0, 1) * 255)
+    assert np.abs(got.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("kernels", KERNELS[1:])
+def test_plain_kernels_run_it_too(tmp_path, kernels):
+    """Their convolutions round twice, and a step is amplified: only the noise's size is compared."""
+    quantized = quantized_network("w8a8", **SPANF)
+    image = frame(24, 24)
+    got = run_tflite(converted_to(tmp_path, quantized), image, kernels) / 255
+    with torch.no_grad():
+        lr = torch.from_numpy(image.transpose(2, 0, 1)[None] / np.float32(255))
+        exact = quantized.network(lr)[0].numpy().transpose(1, 2, 0).clip(0, 1)
+    noise = np.square(simulated(quantized, image) - exact).mean()
+    assert np.square(got - exact).mean() < 1.5 * noise
+
+
+def test_integer_files_hold_integers_only(tmp_path, config):
+    quantized = quantized_network("w8a8", **config)
+    path = converted_to(tmp_path, quantized)
+    ops = tflite_ops(path)
+    assert set(tflite_dtypes(path)) == {"int8", "int32", "uint8"}
+    assert tflite_dtypes(path)["uint8"] == 2
+    assert not set(ops) & {*FORBIDDEN_OPS, "DEQUANTIZE"}
+    assert ops["QUANTIZE"] == 2, "one at each edge, between uint8 and int8"
+    assert ops.get("DEPTH_TO_SPACE", 0) == (quantized.config.upscale > 1)
+    assert ops["CONV_2D"] + ops.get("DEPTHWISE_CONV_2D", 0) == len(quantized.weights)
+
+
+def test_xnnpack_takes_all_but_the_edges_in_one_part(tmp_path, config):
+    delegation = xnnpack_delegation(converted_to(tmp_path, quantized_network("w8a8", **config)))
+    assert delegation.partitions == 1
+    assert delegation.left == {"QUANTIZE": 2}
+    assert "CONV_2D" in delegation.taken
+
+
+def test_xnnpack_leaves_what_it_cannot_take(tmp_path):
+    quantized = quantized_network("w8a16")
+    delegation = xnnpack_delegation(converted_to(tmp_path, quantized))
+    ops = tflite_ops(tmp_path / "w8a16.tflite")
+    assert delegation.left["CONV_2D"] == ops["CONV_2D"]
+    assert delegation.taken == {"DEPTH_TO_SPACE": 1}
+
+
+def test_float_files_are_taken_whole(converted):
+    for recipe in ("fp32", "fp16"):
+        delegation = xnnpack_delegation(converted(recipe=recipe)[1].path)
+        assert (delegation.partitions, delegation.left) == (1, {})
+
+
+def test_the_edges_are_displayable_frames(tmp_path):
+    quantized = quantized_network("w8a8")
+    path = converted_to(tmp_path, quantized)
+    artifact = read_artifact(path)
+    for spec, hw in ((artifact.info.input, SIZE), (artifact.info.output, (2 * SIZE[0], 2 * SIZE[1]))):
+        assert (spec.dtype, spec.pixel_scale, spec.shape) == ("uint8", 1 / 255, (1, *hw, 3))
+    graph = Graph.read(path.read_bytes())
+    for index in (*graph.sub.inputs, *graph.sub.outputs):
+        assert graph.scale_of(int(index)) == (float(np.float32(1 / 255)), 0)
+    names = {graph.tensor(i).name.decode() for i in range(len(graph.sub.tensors))}
+    assert {"image", "upscaled", *(n.name for n in quantized.network.nodes)} <= names
+    assert artifact.info.backend == "nodes"
+
+
+def test_weight_only_files_take_and_give_floats(tmp_path):
+    info = read_artifact(converted_to(tmp_path, quantized_network("w8"))).info
+    assert (info.input.dtype, info.output.dtype, info.input.pixel_scale) == ("float32", "float32", 1.0)
+
+
+def test_scales_and_integers_are_those_of_the_quantized_network(tmp_path):
+    quantized = quantized_network("w8a8", **SPANF)
+    graph = graph_of(quantized, size=SIZE)
+    at = {graph.tensor(i).name.decode(): i for i in range(len(graph.sub.tensors))}
+    for name, qparams in quantized.activations.items():
+        if name not in ("image", "upscaled"):
+            assert graph.scale_of(at[name]) == (float(np.float32(qparams.scale)), qparams.zero_point)
+    for name, weight in quantized.weights.items():
+        assert graph.constant(at[f"{name}/filter"]).dtype == np.int8
+        if quantized.network.conv(name).groups == 1 and name != "output":
+            stored = graph.constant(at[f"{name}/filter"]).transpose(0, 3, 1, 2)
+            np.testing.assert_array_equal(stored, weight.values.numpy())
+
+
+def test_a_concat_brings_its_sources_to_one_scale():
+    quantized = quantized_network("w8a8")
+    nodes = [
+        Node(name="a", op="sigmoid", inputs=("image",)),
+        Node(name="joined", op="concat", inputs=("image", "a")),
+        Node(name="upscaled", op="center", inputs=("joined",)),
+    ]
+    network = SpanNodes(quantized.config, nodes, {})
+    scales = {
+        "image": QParams(scale=1 / 255, zero_point=-128),
+        "a": QParams(scale=1 / 256, zero_point=-128),
+        "joined": QParams(scale=1 / 256, zero_point=-128),
+        "upscaled": QParams(scale=1 / 255, zero_point=-128),
+    }
+    graph = graph_of(replace(quantized, network=network, weights={}, activations=scales), size=SIZE)
+    names = [graph.name_of(op) for op in graph.ops]
+    assert names == ["QUANTIZE", "LOGISTIC", "QUANTIZE", "CONCATENATION", "SUB", "QUANTIZE"]
+
+
+def test_every_node_has_a_kernel():
+    from typing import get_args
+
+    from quantize.graph import OpName
+
+    assert set(EMITTERS) == set(get_args(OpName))
+
+
+def test_a_sigmoid_at_another_scale_is_refused():
+    quantized = quantized_network("w8a8")
+    gate = next(n.name for n in quantized.network.nodes if n.op == "sigmoid")
+    wrong = {**quantized.activations, gate: QParams(scale=1 / 200, zero_point=-128)}
+    with pytest.raises(ConversionError, match=f"{gate}: LOGISTIC's scale and zero point are"):
+        graph_of(replace(quantized, activations=wrong), size=SIZE)
+    assert FIXED_SIGMOID["int8"] == (1 / 256, -128)
+
+
+def test_a_bias_beyond_its_grid_is_refused():
+    quantized = quantized_network("w8a8")
+    name = "block_1.c1_r"
+    weight = replace(quantized.weights[name], bias=torch.full_like(quantized.weights[name].bias, 1e9))
+    with pytest.raises(ConversionError, match=r"block_1\.c1_r: a bias of 1e\+09 does not fit its grid"):
+        graph_of(replace(quantized, weights={**quantized.weights, name: weight}), size=SIZE)
+
+
+def test_groups_of_several_channels_are_refused():
+    quantized = quantized_network("w8a8")
+    quantized.network.conv("block_1.c2_r").groups = 2
+    with pytest.raises(ConversionError, match=r"block_1\.c2_r: 2 groups of 8 channels have no kernel"):
+        graph_of(quantized, size=SIZE)
+
+
+def test_a_wrong_scale_is_seen(tmp_path):
+    quantized = quantized_network("w8a8")
+    image, name = frame(), "block_3.c2_r"
+    weight = quantized.weights[name]
+    wrong = replace(
+        quantized, weights={**quantized.weights, name: replace(weight, scale=weight.scale * 1.02)}
+    )
+    expected = np.rint(simulated(quantized, image) * 255)
+    assert np.mean(run_tflite(converted_to(tmp_path, wrong), image) != expected) > 0.1
+
+
+REFUSALS = {
+    "another recipe": ({"recipe": "w8a16"}, "'w8a16' was asked for and the network was quantized by 'w8a8'"),
+    "float recipe": ({"recipe": "fp16"}, "'fp16' was asked for and the network was quantized by 'w8a8'"),
+    "a backend": (
+        {"recipe": "w8a8", "backend": "tensorflow"},
+        "backend 'tensorflow' converts float networks only",
+    ),
+}
+
+
+@pytest.mark.parametrize(("wrong", "message"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_what_does_not_fit_the_quantized_network_is_refused(tmp_path, wrong, message):
+    with pytest.raises(InputError, match=message):
+        to_tflite(quantized_network("w8a8"), size=SIZE, source=SOURCE, out=tmp_path / "x.tflite", **wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_float_network_has_no_integers(tmp_path):
+    with pytest.raises(InputError, match="needs a quantized network"):
+        to_tflite(random_network(), recipe="w8", size=SIZE, source=SOURCE, out=tmp_path / "x.tflite")
+
+
+def test_the_written_file_is_valid(tmp_path):
+    assert open_model(converted_to(tmp_path, quantized_network("w8a8"))).SubgraphsLength() == 1
