@@ -29,7 +29,11 @@ DEFAULT_HW = (128, 128)
 """Size for networks that have none of their own."""
 
 ROUNDS = 5
-EMULATED = "runtime mil emulates Core ML's numbers; its time is not a latency. Run this on a Mac or a device."
+EMULATED = {
+    "coreml": "runtime {} emulates Core ML's numbers; its time is not a latency. Run it on a Mac or a device.",
+    "tflite": "runtime {} emulates an Arm core's numbers; its time is not a latency. Run it on a device.",
+}
+"""Why an emulator of a kind of file is not timed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +241,7 @@ class _Contender:
             rounds=rounds if times else 0,
             base_rss_mb=fresh.get("base_rss_mb"),
             outside=getattr(self.runner, "outside", None),
-            reason=EMULATED if self.is_emulator else None,
+            reason=EMULATED[RUNTIMES[self.runtime].kind].format(self.runtime) if self.is_emulator else None,
         )
 
 

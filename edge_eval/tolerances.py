@@ -36,6 +36,11 @@ TOLERANCES: dict[str, Tolerance] = {
     "backends_agree": Tolerance(
         limit=1e-4, unit="intensity in [0, 1]", origin="required of the two TFLite backends, float32"
     ),
+    "arm_float": Tolerance(
+        limit=1e-5,
+        unit="of the largest output",
+        origin="Arm's float kernels add in another order than x86's; measured 1.0e-6 on SPAN x4 and outputs to 1.0",
+    ),
     "emulator_time": Tolerance(
         limit=2.5,
         unit="times PyTorch's eager time",

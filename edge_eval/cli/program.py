@@ -4,7 +4,7 @@ from importlib import metadata
 
 import click
 
-from . import bench, convert, evaluate, inspect, report, run, train, upscale
+from . import bench, convert, evaluate, inspect, prepare_aarch64, report, run, train, upscale
 from .outcome import Program, stop_on_sigterm
 
 EPILOG = """\b
@@ -23,7 +23,7 @@ Exit codes:
 \b
 Results go to the folder or file that -o, --out or --json names (- is standard output); existing
 files are refused without --overwrite. SPAN_EDGE_VERBOSE=1 shows what TensorFlow, coremltools and
-the other tools print. No command uses the network.
+the other tools print. Only prepare-aarch64 uses the network.
 """
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -47,6 +47,7 @@ COMMANDS = (
     upscale.upscale,
     train.train,
     report.report,
+    prepare_aarch64.prepare_aarch64,
 )
 for _command in COMMANDS:
     span_edge.add_command(_command)

@@ -90,6 +90,36 @@ def _open_mil(path: Path, threads: int, input_hw: Size) -> Runner:
     return open_mil(path, threads=threads, input_hw=input_hw)
 
 
+def _aarch64_rows() -> dict[str, Runtime]:
+    """A row for every core that can be emulated; the default core's has no suffix."""
+    from ..arm.cores import CORES, DEFAULT_CORE
+
+    def row(runtime: str, core: str) -> Runtime:
+        def opener(path: Path, threads: int, input_hw: Size) -> Runner:
+            from .tflite_aarch64 import open_tflite_aarch64
+
+            return open_tflite_aarch64(path, runtime=runtime, core=core, threads=threads, input_hw=input_hw)
+
+        def unavailable() -> str | None:
+            from ..arm import default_folder, why_unavailable
+
+            return why_unavailable(core, folder=default_folder())
+
+        return Runtime(
+            kind="tflite",
+            what=f"LiteRT's Arm code on an emulated {core}, numbers only",
+            open=opener,
+            imports=("edge_eval.runtimes.tflite_aarch64",),
+            unavailable=unavailable,
+            is_emulator=True,
+        )
+
+    suffixes = {core: "" if core == DEFAULT_CORE else f"-{core.removeprefix('cortex-')}" for core in CORES}
+    return {
+        name: row(name, core) for core, suffix in suffixes.items() for name in [f"tflite-aarch64{suffix}"]
+    }
+
+
 def _no_tensorflow() -> str | None:
     return None if find_spec("tensorflow") else "tensorflow is not installed; install span-edge[tensorflow]"
 
@@ -129,6 +159,7 @@ RUNTIMES: Mapping[str, Runtime] = {
         imports=("tensorflow", "edge_eval.runtimes.tflite"),
         unavailable=_no_tensorflow,
     ),
+    **_aarch64_rows(),
     "coreml": Runtime(
         kind="coreml",
         what="Core ML itself",

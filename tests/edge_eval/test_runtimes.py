@@ -14,7 +14,7 @@ from edge_eval.tolerances import limit
 from models import SpanDeploy
 from models.errors import InputError
 
-TFLITE = [name for name, row in RUNTIMES.items() if row.kind == "tflite"]
+TFLITE = [name for name, row in RUNTIMES.items() if row.kind == "tflite" and not row.is_emulator]
 DELEGATED = {"tflite": True, "tensorflow": True, "tflite-plain": False, "tflite-reference": False}
 
 
