@@ -142,6 +142,8 @@ class _Images:
 def _refuse_files(job: TrainingJob, *, resume: bool, overwrite: bool) -> None:
     if job.out.suffix != ".safetensors":
         raise InputError(f"cannot save a checkpoint as {job.out.name}; give a name that ends in .safetensors")
+    if resume and not job.state_path.is_file():
+        raise InputError(f"there is no {job.state_path} to resume from; leave --resume out to begin")
     if resume:
         return
     refuse_existing(job.out, overwrite=overwrite)

@@ -12,7 +12,7 @@ from .outcome import INTERRUPTED
 from .terminal import Terminal, progress_bars, terminal
 
 if TYPE_CHECKING:
-    from models.training import Point, TrainingResult
+    from models.training import Point, TrainingPlan, TrainingResult
 
 
 EPILOG = """\b
@@ -166,16 +166,18 @@ def train(
                 processes,
                 resume=resume,
                 overwrite=overwrite,
-                on_validation=lambda point: _tell(screen, point),
+                on_validation=lambda point: _tell(screen, point, plan),
                 progress=bars,
             )
         return _tell_result(screen, result, out) if processes.rank == 0 else None
 
 
-def _tell(screen: Terminal, point: "Point") -> None:
+def _tell(screen: Terminal, point: "Point", plan: "TrainingPlan") -> None:
+    left = point.seconds * (plan.steps - point.step) / point.step if plan.steps else 0.0
+    left = max(0.0, 60 * plan.minutes - point.seconds) if plan.minutes else left
     screen.say(
         f"step {point.step}, {point.seconds / 60:.1f} min: loss {point.loss:.5f}, "
-        f"held-out PSNR-Y {point.psnr_y_db:.3f} dB"
+        f"held-out PSNR-Y {point.psnr_y_db:.3f} dB, {left / 60:.1f} min left"
     )
 
 

@@ -57,6 +57,7 @@ def test_checkpoint_tells_where_it_comes_from(train: Invoke, tmp_path: Path, net
     result = train("--teacher", network_file)
     assert result.exit_code == 0, result.output
     assert "held-out PSNR-Y" in result.output and "4 steps" in result.output
+    assert "dB, 0.0 min left" in result.output
     checkpoint = load_checkpoint(tmp_path / "small.safetensors")
     assert isinstance(checkpoint.network, Span) and checkpoint.notes == ()
     assert (checkpoint.config.upscale, checkpoint.config.feature_channels, checkpoint.config.img_range) == (
@@ -107,6 +108,7 @@ def refusal(result: click.testing.Result) -> str:
 
 
 def test_files_that_are_there_are_refused(train: Invoke, tmp_path: Path) -> None:
+    assert "small.training.safetensors to resume from; leave --resume out" in refusal(train("--resume"))
     train()
     assert "exists already; give --overwrite" in refusal(train())
     (tmp_path / "small.safetensors").unlink()
