@@ -57,7 +57,7 @@ def snr_db(got: np.ndarray, expected: np.ndarray) -> float:
 def quantized_network(
     recipe: str = "w8a8", *, float_nodes: tuple[str, ...] = (), **config: object
 ) -> QuantizedSpan:
-    """A random network quantized the simplest way: ranges from least to greatest value on one random image."""
+    """A random network quantized the simplest way: ranges from least to greatest value of one image."""
     row, seen = RECIPES[recipe], {}
     network = _within_unit_range(random_network(**config), _random_image(config))
     nodes = rewrite(network)
