@@ -1,1 +1,50 @@
-"""INT8 quantization of SPAN: recipes, calibration, post-training and quantization-aware methods."""
+"""INT8 quantization of SPAN: recipes, calibration, post-training and quantization-aware methods.
+
+Names are imported when they are first used: torch takes seconds, and `span-edge --help` needs none of it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .calibration import CalibrationSet
+    from .ptq import quantize_ptq
+    from .quantized import Provenance, QParams, QuantizedSpan, QWeight, load_quantized, simulate
+    from .recipe import RECIPES, Recipe, recipe_named
+    from .rewrite import rewrite
+
+__all__ = [
+    "RECIPES",
+    "CalibrationSet",
+    "Provenance",
+    "QParams",
+    "QWeight",
+    "QuantizedSpan",
+    "Recipe",
+    "load_quantized",
+    "quantize_ptq",
+    "recipe_named",
+    "rewrite",
+    "simulate",
+]
+
+_HOME = {
+    "RECIPES": "recipe",
+    "CalibrationSet": "calibration",
+    "Provenance": "quantized",
+    "QParams": "quantized",
+    "QWeight": "quantized",
+    "QuantizedSpan": "quantized",
+    "Recipe": "recipe",
+    "load_quantized": "quantized",
+    "quantize_ptq": "ptq",
+    "recipe_named": "recipe",
+    "rewrite": "rewrite",
+    "simulate": "quantized",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)

@@ -14,13 +14,15 @@ class Recipe:
     """One row of `RECIPES`.
 
     Attributes:
-        name: its name in the grammar: `w` and the weights' bits, `a` and the activations' bits; `pal` and the bits of
-            an index into a table of weights.
+        name: its name in the grammar: `w` and the weights' bits, `a` and the activations' bits; `pal` and
+            the bits of an index into a table of weights.
         title: one line for people.
         formats: which files it can be asked for.
         float_bits: bits of what stays floating point.
-        weight_bits: bits of a linearly quantized weight, one scale per output channel; None where weights are not.
-        activation_bits: bits of a linearly quantized activation, one scale per tensor; None where they are not.
+        weight_bits: bits of a linearly quantized weight, one scale per output channel; None where weights
+            are not.
+        activation_bits: bits of a linearly quantized activation, one scale per tensor; None where they are
+            not.
         palette_bits: bits of an index into a palette of weights; None where weights are not palettized.
         mixed: whether the most sensitive operations stay in floating point, under a budget.
         calibrated: whether making it needs images.

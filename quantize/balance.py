@@ -1,0 +1,153 @@
+"""Factors and mixtures of channels that make a tensor's one scale fit all its channels; exact in float.
+
+An integer kernel has one scale per activation tensor, so a channel that is a hundred times smaller than the
+largest one has a hundred times fewer levels. Where only linear operations touch a tensor, its channels may
+be rescaled or mixed, and the next convolution takes it back.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .graph import SpanNodes
+from .ranges import channel_ranges, observe
+
+
+def scale_channels(network: SpanNodes, group: Sequence[str], factor: Tensor) -> None:
+    """Multiply a group's tensors by a factor per channel, in place; the network's output stays.
+
+    Args:
+        network: its convolutions are changed.
+        group: a row of `network.scaled`.
+        factor: (C,), positive.
+    """
+    factor = factor.double()
+    for node in network.nodes:
+        if node.op != "conv2d":
+            continue
+        conv = network.conv(node.name)
+        assert conv.bias is not None
+        weight, bias = conv.weight.double(), conv.bias.double()
+        if node.inputs[0] in group:
+            weight = weight / (factor.view(-1, 1, 1, 1) if conv.groups > 1 else factor.view(1, -1, 1, 1))
+        if node.name in group:
+            weight, bias = weight * factor.view(-1, 1, 1, 1), bias * factor
+        conv.weight.copy_(weight)
+        conv.bias.copy_(bias)
+
+
+def mix_channels(network: SpanNodes, matrix: Tensor) -> None:
+    """Multiply the channels of `network.mixed` by a matrix, in place; the network's output stays.
+
+    Args:
+        network: its convolutions are changed.
+        matrix: (C, C), float64.
+    """
+    inverse = torch.linalg.inv(matrix.double())
+    for node in network.nodes:
+        if node.op != "conv2d":
+            continue
+        conv = network.conv(node.name)
+        assert conv.bias is not None
+        if node.name in network.mixed:
+            conv.weight.copy_(torch.einsum("om,miuv->oiuv", matrix, conv.weight.double()))
+            conv.bias.copy_(matrix @ conv.bias.double())
+        elif node.inputs[0] in network.mixed:
+            conv.weight.copy_(torch.einsum("omuv,mi->oiuv", conv.weight.double(), inverse))
+
+
+def spreading_matrix(moments: Tensor, gain: Tensor) -> Tensor:
+    """The mixture under which equal noise in every channel does least harm after a linear layer.
+
+    Of all matrices M that give each channel of M p unit power, it minimizes the power of the layer's response
+    to white noise, tr(gain M^-1 M^-T). With B = gain^1/2 moments^1/2 = P S V^T the optimum, up to scale, is
+    H S^-1/2 P^T gain^1/2 for any orthogonal H that gives all channels the same power: a strong component is
+    spread over all channels, and its rounding errors average out.
+
+    Args:
+        moments: (C, C), E[p p^T], not centred, since a mean needs range too.
+        gain: (C, C), the layer's kernel as a Gram matrix over its outputs and taps.
+
+    Returns:
+        (C, C), float64.
+    """
+    channels = moments.shape[0]
+    root_gain, root_moments = _root(gain), _root(moments)
+    left, power, _ = torch.linalg.svd(root_gain @ root_moments)
+    power = power.clamp(min=power[0] * 1e-5)
+    even = equal_diagonal(torch.diag(power))
+    mixture: Tensor = even @ torch.diag(power.rsqrt()) @ left.T @ root_gain
+    mixture /= (power.sum() / channels).sqrt()
+    return mixture
+
+
+def equal_diagonal(matrix: Tensor) -> Tensor:
+    """An orthogonal H that makes the diagonal of H matrix H^T constant (Schur-Horn, by rotations).
+
+    Args:
+        matrix: (C, C), symmetric, float64.
+    """
+    current, turned = matrix.clone(), torch.eye(len(matrix), dtype=matrix.dtype)
+    mean = matrix.diagonal().mean()
+    for _ in range(len(matrix) - 1):
+        diagonal = current.diagonal()
+        i, j = int(diagonal.argmin()), int(diagonal.argmax())
+        low, high, cross = diagonal[i] - mean, diagonal[j] - mean, current[i, j]
+        if high - low <= 1e-12 * mean.abs():
+            break
+        # tan of the angle that brings entry i to the mean: low + 2 t cross + t^2 high = 0
+        tangent = (-cross - (cross**2 - low * high).clamp(min=0).sqrt()) / high
+        cosine = 1 / (1 + tangent**2).sqrt()
+        turn = torch.eye(len(matrix), dtype=matrix.dtype)
+        turn[i, i] = turn[j, j] = cosine
+        turn[i, j], turn[j, i] = tangent * cosine, -tangent * cosine
+        current, turned = turn @ current @ turn.T, turn @ turned
+    return turned
+
+
+def _root(matrix: Tensor) -> Tensor:
+    """The symmetric square root of a positive matrix, kept invertible."""
+    values, vectors = torch.linalg.eigh(matrix.double())
+    root: Tensor = vectors @ torch.diag(values.clamp(min=values[-1] * 1e-10).sqrt()) @ vectors.T
+    return root
+
+
+def balance(network: SpanNodes, lr_nchw: Tensor) -> None:
+    """Choose every factor and mixture of channels that `network` allows, in place, from a batch.
+
+    Args:
+        network: as `rewrite` made it; its output stays the same.
+        lr_nchw: (N, C, H, W) in [0, 1].
+    """
+    for group in network.scaled:
+        samples = observe(network, lr_nchw, probes=1)
+        if _is_attention(network, group[0]):
+            factor = _whole_factors(samples[group[0]].values)
+        else:
+            ranges = channel_ranges(samples[group[0]])
+            factor = ranges.max() / ranges
+        with torch.no_grad():
+            scale_channels(network, group, factor)
+    with torch.no_grad():
+        mixed = network.mixed[-1]
+        kept: dict[str, Tensor] = {}
+        network.run(
+            lr_nchw, tensor=lambda name, value: kept.setdefault(name, value) if name == mixed else value
+        )
+        features = kept[mixed].double()
+        (reader,) = network.consumers(mixed)
+        kernel = network.conv(reader.name).weight.double()
+        moments = torch.einsum("nchw,ndhw->cd", features, features) / (features.numel() / features.shape[1])
+        mix_channels(network, spreading_matrix(moments, torch.einsum("ocuv,oduv->cd", kernel, kernel)))
+
+
+def _is_attention(network: SpanNodes, name: str) -> bool:
+    source = next(node.inputs[0] for node in network.nodes if node.name == name)
+    return any(node.name == source and node.op == "sigmoid" for node in network.nodes)
+
+
+def _whole_factors(attention: Tensor) -> Tensor:
+    """Whole factors under which a sigmoid's integers, 1/256 each and centred, stay whole and within 127."""
+    largest = attention.abs().amax((0, 2, 3)) * 256
+    return (127 / largest.clamp(min=1)).floor().clamp(1, 8)

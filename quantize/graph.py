@@ -1,0 +1,152 @@
+"""The graph that is quantized: the network as a flat list of operations, one per integer kernel.
+
+Every operation is one TFLite kernel and one MIL operation, and every one has one output tensor, named as the
+operation. The same list is run in float, observed, simulated in integers, trained, exported and converted,
+so that there is one place where the order of operations and the names of tensors are decided.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.config import SpanConfig
+
+OpName = Literal["conv2d", "sigmoid", "center", "mul", "add", "concat", "pixel_shuffle"]
+
+IMAGE = "image"
+"""The graph's input tensor: (N, C, H, W) in [0, 1]."""
+
+UPSCALED = "upscaled"
+"""The graph's output tensor: (N, C_out, s*H, s*W), nominally [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One operation.
+
+    Attributes:
+        name: its name, and its output tensor's.
+        op: `conv2d` (stride 1, zero padding of half the kernel, with bias, weights under the node's name),
+            `sigmoid`, `center` (minus 0.5), `mul`, `add` (of two tensors of one shape), `concat` (over
+            channels), `pixel_shuffle` (by the config's upscale, PyTorch's channel order).
+        inputs: names of tensors.
+    """
+
+    name: str
+    op: OpName
+    inputs: tuple[str, ...]
+
+
+WeightOf = Callable[[str], tuple[Tensor, Tensor]]
+TensorHook = Callable[[str, Tensor], Tensor]
+
+
+class SpanNodes(nn.Module):
+    """A network as nodes, runnable in float; it shares nothing with the network it was made from.
+
+    Attributes:
+        config: the network's hyper-parameters.
+        nodes: operations in an order in which they can run; the last one's tensor is `UPSCALED`.
+        convs: the convolutions, under `key(name)`.
+        scaled: groups of tensors that may be multiplied by one factor per channel, the same for a group, if
+            the convolutions around them take it back.
+        mixed: tensors that may be multiplied by one matrix over channels, likewise.
+    """
+
+    def __init__(
+        self,
+        config: SpanConfig,
+        nodes: Iterable[Node],
+        convs: Mapping[str, nn.Conv2d],
+        *,
+        scaled: tuple[tuple[str, ...], ...] = (),
+        mixed: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.scaled, self.mixed = scaled, mixed
+        self.config = config
+        self.nodes = tuple(nodes)
+        self.convs = nn.ModuleDict({key(name): conv for name, conv in convs.items()})
+
+    def conv(self, name: str) -> nn.Conv2d:
+        """The convolution of the node `name`."""
+        module = self.convs[key(name)]
+        assert isinstance(module, nn.Conv2d)
+        return module
+
+    def conv_names(self) -> tuple[str, ...]:
+        """The convolutions' names, in the order in which they run."""
+        return tuple(node.name for node in self.nodes if node.op == "conv2d")
+
+    def op_of(self, tensor: str) -> OpName | None:
+        """The operation that makes `tensor`; None for the image."""
+        return next((node.op for node in self.nodes if node.name == tensor), None)
+
+    def consumers(self, tensor: str) -> tuple[Node, ...]:
+        """The nodes that read `tensor`."""
+        return tuple(node for node in self.nodes if tensor in node.inputs)
+
+    def forward(self, lr_nchw: Tensor) -> Tensor:
+        """(N, C, H, W) in [0, 1] -> (N, C_out, s*H, s*W), unclipped."""
+        return self.run(lr_nchw)
+
+    def run(
+        self, lr_nchw: Tensor, *, weight: WeightOf | None = None, tensor: TensorHook | None = None
+    ) -> Tensor:
+        """Run the nodes, with weights and tensors replaced on the way.
+
+        Args:
+            lr_nchw: (N, C, H, W) in [0, 1].
+            weight: gives the kernel and bias of a convolution; its own by default.
+            tensor: gets every tensor, the image included, by name, as soon as it exists; what it returns is
+                used.
+        """
+        seen = tensor or _unchanged
+        left = {name: len(self.consumers(name)) for name in (IMAGE, *(node.name for node in self.nodes))}
+        values = {IMAGE: seen(IMAGE, lr_nchw)}
+        for node in self.nodes:
+            given = [values[name] for name in node.inputs]
+            values[node.name] = seen(node.name, self._compute(node, given, weight or self._weight))
+            for name in node.inputs:
+                left[name] -= 1
+                if left[name] == 0:
+                    del values[name]
+        return values[UPSCALED]
+
+    def _weight(self, name: str) -> tuple[Tensor, Tensor]:
+        conv = self.conv(name)
+        assert conv.bias is not None
+        return conv.weight, conv.bias
+
+    def _compute(self, node: Node, given: list[Tensor], weight: WeightOf) -> Tensor:
+        match node.op:
+            case "conv2d":
+                kernel, bias = weight(node.name)
+                groups = self.conv(node.name).groups
+                out = functional.conv2d(given[0], kernel, bias, padding=kernel.shape[-1] // 2, groups=groups)
+            case "sigmoid":
+                out = given[0].sigmoid()
+            case "center":
+                out = given[0] - 0.5
+            case "mul":
+                out = given[0] * given[1]
+            case "add":
+                out = given[0] + given[1]
+            case "concat":
+                out = torch.cat(given, dim=1)
+            case "pixel_shuffle":
+                out = functional.pixel_shuffle(given[0], self.config.upscale)
+        return out
+
+
+def key(name: str) -> str:
+    """A node's name as a module name: dots are not allowed in those."""
+    return name.replace(".", "__")
+
+
+def _unchanged(_name: str, value: Tensor) -> Tensor:
+    return value

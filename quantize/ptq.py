@@ -1,0 +1,231 @@
+"""Post-training quantization: from a folded network and images to a `QuantizedSpan`.
+
+rewrite -> balance -> ranges -> compensated rounding -> learned rounding. `fast` and `best` differ in the
+last step's length.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from models import SpanDeploy
+from models.errors import InputError
+from models.progress import Progress, silent
+
+from .balance import balance
+from .calibration import CalibrationSet, Frame
+from .graph import IMAGE, UPSCALED, Node, SpanNodes
+from .learn import Learner, learn
+from .quantized import Provenance, QParams, QuantizedSpan, QWeight, plain_conv
+from .ranges import Sample, best_range, observe
+from .recipe import Recipe, recipe_named
+from .rewrite import MASK, rewrite
+from .rounding import compensated, input_moments, nearest
+
+EffortName = Literal["smoke", "fast", "best"]
+PIXEL = 1 / 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How long the search takes.
+
+    Attributes:
+        crops: for ranges and for rounding.
+        side: of a crop.
+        steps: of learning.
+        batch: crops per step.
+    """
+
+    crops: int
+    side: int
+    steps: int
+    batch: int
+
+
+EFFORTS: dict[EffortName, Effort] = {
+    "smoke": Effort(crops=2, side=24, steps=2, batch=1),
+    "fast": Effort(crops=12, side=48, steps=60, batch=4),
+    "best": Effort(crops=24, side=48, steps=600, batch=8),
+}
+
+FIXED_SCALES: dict[str, dict[str, tuple[float, int]]] = {
+    "int8": {"sigmoid": (1 / 256, -128), "center": (1 / 256, 0), "pixels": (PIXEL, -128)},
+    "int16": {"sigmoid": (1 / 32768, 0), "center": (1 / 32768, 0), "pixels": (PIXEL / 64, 0)},
+}
+"""Scale and zero point that a kernel or the file's edge dictates; TFLite's LOGISTIC has no others."""
+
+
+def quantize_ptq(
+    network: SpanDeploy,
+    *,
+    recipe: str,
+    images: Sequence[Frame],
+    effort: EffortName = "fast",
+    seed: int = 0,
+    source_name: str = "",
+    source_sha256: str = "",
+    resume: Path | None = None,
+    progress: Progress = silent,
+) -> QuantizedSpan:
+    """Quantize a folded network.
+
+    Args:
+        network: left unchanged.
+        recipe: a row of `RECIPES` with integer weights.
+        images: low-resolution frames, (H, W, C), uint8; never those that it will be judged on.
+        effort: row of `EFFORTS`.
+        seed: of every random draw; the same seed and images give the same result on the same machine.
+        source_name: name of the float checkpoint, for the record.
+        source_sha256: its hash, for the record.
+        resume: a file in which learning leaves its state now and then, and from which it goes on; removed at
+            the end.
+        progress: told what is being done.
+
+    Raises:
+        InputError: the recipe does not exist or has no integer weights, or the images cannot be used.
+    """
+    row = recipe_named(recipe)
+    if row.weight_bits is None:
+        raise InputError(f"recipe {recipe} has no integer weights and is not calibrated; convert it directly")
+    calibration = CalibrationSet.of(images, channels=network.config.in_channels, seed=seed)
+    plan = EFFORTS[effort]
+    nodes, weights, activations = prepare(network, row, calibration, plan, progress)
+    learner = Learner(nodes, weights, activations, fixed_names(nodes))
+    learn(
+        learner,
+        lambda step: calibration.crops(plan.batch, plan.side, draw=step + 1),
+        steps=plan.steps,
+        progress=progress,
+    )
+    weights, activations = learner.result()
+    return assemble(
+        nodes,
+        row,
+        weights,
+        activations,
+        Provenance(
+            source_name=source_name,
+            source_sha256=source_sha256,
+            effort=effort,
+            seed=seed,
+            images=len(images),
+            images_sha256=calibration.sha256,
+            steps=plan.steps,
+        ),
+    )
+
+
+def prepare(
+    network: SpanDeploy,
+    recipe: Recipe,
+    calibration: CalibrationSet,
+    plan: Effort,
+    progress: Progress = silent,
+) -> tuple[SpanNodes, dict[str, QWeight], dict[str, QParams]]:
+    """The rewritten, balanced network and, as a start for learning, its rounded weights and its ranges."""
+    nodes = rewrite(network)
+    crops = calibration.crops(plan.crops, plan.side)
+    balance(nodes, crops)
+    samples = observe(nodes, crops, seed=calibration.seed, progress=progress)
+    activations = choose_ranges(nodes, recipe, samples)
+    return nodes, round_weights(nodes, samples, activations, progress), activations
+
+
+def fixed_names(nodes: SpanNodes) -> frozenset[str]:
+    """Convolutions whose weights are exact already, and tensors whose scale is dictated."""
+    names = {IMAGE, MASK, UPSCALED, *(node.inputs[0] for node in nodes.nodes if node.name == UPSCALED)}
+    tensors = {node.name for node in nodes.nodes if node.op in ("sigmoid", "center")}
+    return frozenset(names - set(nodes.conv_names()) | tensors | exact_convs(nodes))
+
+
+def exact_convs(nodes: SpanNodes) -> frozenset[str]:
+    """Convolutions that any scale represents exactly: one weight per channel, and the image's copy."""
+    return frozenset(
+        name
+        for name in nodes.conv_names()
+        if name == MASK or nodes.conv(name).groups == nodes.conv(name).in_channels > 1
+    )
+
+
+def round_weights(
+    nodes: SpanNodes,
+    samples: Mapping[str, Sample],
+    activations: Mapping[str, QParams],
+    progress: Progress = silent,
+) -> dict[str, QWeight]:
+    """Every convolution's weights as integers, in the order in which data passes them.
+
+    Each is fitted to the inputs that it gets in the integer network, with all rounding before it.
+    """
+    weights: dict[str, QWeight] = {}
+    exact, names = exact_convs(nodes), nodes.conv_names()
+    rounded: dict[str, Tensor] = {}
+
+    def keep(name: str, value: Tensor) -> Tensor:
+        rounded[name] = activations[name].rounded(value) if name in activations else value
+        return rounded[name]
+
+    def weight(name: str) -> tuple[Tensor, Tensor]:
+        conv, source = nodes.conv(name), next(node.inputs[0] for node in nodes.nodes if node.name == name)
+        progress("round weights", len(weights), len(names), name)
+        if name in exact:
+            weights[name] = nearest(conv)
+        else:
+            moments = input_moments(conv, samples[source].values, rounded[source], samples[name].weights)
+            weights[name] = compensated(conv, moments)
+        return weights[name].kernel(), weights[name].bias
+
+    with torch.no_grad():
+        nodes.run(samples[IMAGE].values, weight=weight, tensor=keep)
+    progress("round weights", len(names), len(names))
+    return weights
+
+
+def choose_ranges(nodes: SpanNodes, recipe: Recipe, samples: dict[str, Sample]) -> dict[str, QParams]:
+    """Scale and zero point of every tensor; none where the recipe leaves activations in floating point."""
+    if recipe.activation_bits is None:
+        return {}
+    dtype: Literal["int8", "int16"] = "int8" if recipe.activation_bits == 8 else "int16"
+    tensors = [Node(name=IMAGE, op="center", inputs=()), *nodes.nodes]
+    return {node.name: _qparams(node, nodes, samples[node.name], dtype) for node in tensors}
+
+
+def _qparams(node: Node, nodes: SpanNodes, sample: Sample, dtype: Literal["int8", "int16"]) -> QParams:
+    fixed = FIXED_SCALES[dtype]
+    if node.name in (IMAGE, MASK, UPSCALED) or nodes.consumers(node.name)[0].op == "pixel_shuffle":
+        scale, zero_point = (PIXEL, 0) if dtype == "int16" and node.name in (IMAGE, MASK) else fixed["pixels"]
+        return QParams(scale=scale, zero_point=zero_point, dtype=dtype)
+    if node.op in fixed:
+        return QParams(scale=fixed[node.op][0], zero_point=fixed[node.op][1], dtype=dtype)
+    if dtype == "int16":
+        return QParams(scale=float(sample.values.abs().max()) * 1.25 / 32767, zero_point=0, dtype=dtype)
+    if nodes.op_of(node.inputs[0]) == "sigmoid":
+        return QParams(scale=1 / 256, zero_point=0)
+    low, high = best_range(sample)
+    scale = (high - low) / 255
+    return QParams(scale=scale, zero_point=max(-128, min(127, round(-128 - low / scale))))
+
+
+def assemble(
+    nodes: SpanNodes,
+    recipe: Recipe,
+    weights: dict[str, QWeight],
+    activations: dict[str, QParams],
+    provenance: Provenance,
+) -> QuantizedSpan:
+    """The parts as one object, its network holding exactly the kernels that the integers stand for."""
+    convs = {name: plain_conv(weight, nodes.conv(name).groups) for name, weight in weights.items()}
+    return QuantizedSpan(
+        config=nodes.config,
+        recipe=recipe.name,
+        method="ptq",
+        network=SpanNodes(nodes.config, nodes.nodes, convs).eval(),
+        weights=weights,
+        activations=activations,
+        provenance=provenance,
+    )

@@ -1,0 +1,235 @@
+"""A quantized network: integer weights, every tensor's scale and zero point, and their file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from models.config import SpanConfig
+from models.errors import InputError
+from models.files import written_whole
+
+from .graph import Node, SpanNodes
+from .recipe import RecipeName
+
+IntName = Literal["int8", "int16"]
+LIMITS: dict[IntName, tuple[int, int]] = {"int8": (-128, 127), "int16": (-32768, 32767)}
+FILE_KIND = "span-edge quantized network"
+FILE_VERSION = "1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QParams:
+    """How the integers of a tensor stand for numbers: value = scale * (integer - zero_point)."""
+
+    scale: float
+    zero_point: int
+    dtype: IntName = "int8"
+
+    @property
+    def quant_min(self) -> int:
+        """The smallest integer."""
+        return LIMITS[self.dtype][0]
+
+    @property
+    def quant_max(self) -> int:
+        """The largest integer."""
+        return LIMITS[self.dtype][1]
+
+    @property
+    def low(self) -> float:
+        """The smallest number that can be stored."""
+        return (self.quant_min - self.zero_point) * self.scale
+
+    @property
+    def high(self) -> float:
+        """The largest number that can be stored."""
+        return (self.quant_max - self.zero_point) * self.scale
+
+    def rounded(self, value: Tensor) -> Tensor:
+        """`value` after being stored: the nearest number (half to even) that can be, same shape."""
+        integer = torch.round(value / self.scale) + self.zero_point
+        return (integer.clamp(self.quant_min, self.quant_max) - self.zero_point) * self.scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class QWeight:
+    """A convolution's integers.
+
+    Attributes:
+        values: int8, (O, I, k, k), in -127..127.
+        scale: float32, (O,): kernel = values * scale per output channel.
+        bias: float32, (O,). An integer kernel rounds it to input scale * weight scale, as int32 (int64 for
+            16-bit inputs).
+    """
+
+    values: Tensor
+    scale: Tensor
+    bias: Tensor
+
+    def kernel(self) -> Tensor:
+        """The kernel that the integers stand for, float32."""
+        return self.values.float() * self.scale.view(-1, 1, 1, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where the numbers come from.
+
+    Attributes:
+        source_name: name of the float checkpoint.
+        source_sha256: its hash.
+        effort: `fast` or `best`.
+        seed: of everything drawn at random.
+        images: how many calibration images.
+        images_sha256: hash of their pixels, in order.
+        steps: steps of training that were run.
+    """
+
+    source_name: str = ""
+    source_sha256: str = ""
+    effort: str = "fast"
+    seed: int = 0
+    images: int = 0
+    images_sha256: str = ""
+    steps: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizedSpan:
+    """A network, rewritten and quantized.
+
+    Attributes:
+        config: hyper-parameters of the float network.
+        recipe: row of `RECIPES`.
+        method: how the numbers were found.
+        network: the rewritten nodes; its convolutions hold exactly the kernels that `weights` stand for.
+        weights: integers of every convolution, by node name.
+        activations: by tensor name, the image and the output included; tensors that are not here stay in
+            floating point (all of them in `w8`; those between two nodes of `float_nodes` in `w8a8_mixed`).
+        float_nodes: nodes computed in floating point (from dequantized weights) in `w8a8_mixed`.
+        provenance: where the numbers come from.
+    """
+
+    config: SpanConfig
+    recipe: RecipeName
+    method: Literal["ptq", "qat"]
+    network: SpanNodes
+    weights: Mapping[str, QWeight]
+    activations: Mapping[str, QParams]
+    float_nodes: tuple[str, ...] = ()
+    provenance: Provenance = Provenance()
+
+    def save(self, path: Path, *, overwrite: bool = False) -> None:
+        """Write it as safetensors: weights as tensors, everything else as JSON in the metadata.
+
+        Raises:
+            InputError: `path` exists and `overwrite` is false, or cannot be written.
+        """
+        from safetensors.torch import save_file
+
+        tensors = {}
+        for name, weight in self.weights.items():
+            for part in ("values", "scale", "bias"):
+                tensors[f"{name}.{part}"] = getattr(weight, part).contiguous()
+        meta = {
+            "config": self.config.to_json(),
+            "recipe": self.recipe,
+            "method": self.method,
+            "nodes": [asdict(node) for node in self.network.nodes],
+            "groups": {name: self.network.conv(name).groups for name in self.weights},
+            "activations": {name: asdict(qparams) for name, qparams in self.activations.items()},
+            "float_nodes": self.float_nodes,
+            "provenance": asdict(self.provenance),
+        }
+        with written_whole(path, overwrite=overwrite) as scratch:
+            save_file(
+                tensors,
+                scratch,
+                metadata={"kind": FILE_KIND, "version": FILE_VERSION, "quantized": json.dumps(meta)},
+            )
+
+
+def load_quantized(path: Path) -> QuantizedSpan:
+    """The quantized network that `QuantizedSpan.save` wrote.
+
+    Raises:
+        InputError: the file cannot be read, or is something else, or of another version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot read {path} as safetensors: {error}") from error
+    if meta.get("kind") != FILE_KIND or meta.get("version") != FILE_VERSION:
+        raise InputError(
+            f"{path} is no quantized network of version {FILE_VERSION}; make one with 'span-edge quantize'"
+        )
+    try:
+        return _from_parts(json.loads(meta["quantized"]), tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} is damaged ({error}); make it again with 'span-edge quantize'") from error
+
+
+def _from_parts(meta: dict[str, Any], tensors: dict[str, Tensor]) -> QuantizedSpan:
+    weights = {
+        name: QWeight(**{part: tensors[f"{name}.{part}"] for part in ("values", "scale", "bias")})
+        for name in meta["groups"]
+    }
+    nodes = [Node(**{**node, "inputs": tuple(node["inputs"])}) for node in meta["nodes"]]
+    convs = {name: plain_conv(weight, meta["groups"][name]) for name, weight in weights.items()}
+    config = SpanConfig.from_json(meta["config"])
+    return QuantizedSpan(
+        config=config,
+        recipe=meta["recipe"],
+        method=meta["method"],
+        network=SpanNodes(config, nodes, convs).eval(),
+        weights=weights,
+        activations={name: QParams(**qparams) for name, qparams in meta["activations"].items()},
+        float_nodes=tuple(meta["float_nodes"]),
+        provenance=Provenance(**meta["provenance"]),
+    )
+
+
+def plain_conv(weight: QWeight, groups: int = 1) -> nn.Conv2d:
+    """The float convolution that holds the kernel that `weight` stands for."""
+    out, per_group, k, _ = weight.values.shape
+    conv = nn.Conv2d(per_group * groups, out, k, padding=k // 2, groups=groups)
+    conv.load_state_dict({"weight": weight.kernel(), "bias": weight.bias})
+    return conv.requires_grad_(False)
+
+
+def simulate(quantized: QuantizedSpan, lr_nchw: Tensor) -> Tensor:
+    """What the integer network computes, in float arithmetic, every tensor rounded as kernels round.
+
+    Biases are rounded to the int32 grid. An image of k / 255 goes in without loss.
+
+    Args:
+        quantized: of any recipe with integer weights.
+        lr_nchw: (N, C, H, W) in [0, 1].
+
+    Returns:
+        (N, C_out, s*H, s*W); for integer outputs, multiples of 1/255 in [0, 1].
+    """
+    network, activations = quantized.network, quantized.activations
+    source = {node.name: node.inputs[0] for node in network.nodes}
+
+    def weight(name: str) -> tuple[Tensor, Tensor]:
+        stored = quantized.weights[name]
+        if source[name] not in activations or name in quantized.float_nodes:
+            return stored.kernel(), stored.bias
+        step = stored.scale * activations[source[name]].scale
+        return stored.kernel(), torch.round(stored.bias / step) * step
+
+    def tensor(name: str, value: Tensor) -> Tensor:
+        return activations[name].rounded(value) if name in activations else value
+
+    with torch.no_grad():
+        return network.run(lr_nchw, weight=weight, tensor=tensor)

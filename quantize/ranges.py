@@ -1,0 +1,145 @@
+"""Which range of a tensor its integers should cover: the one that does the network's output least harm.
+
+How much an error in one number matters is measured, not guessed: E[(dL/dx)^2] over random directions L of
+the output is the output error that a small independent error in x causes. So whatever lies where the network
+is insensitive, such as numbers that a SiLU turns into zero, does not widen a range.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.progress import Progress, silent
+
+from .graph import IMAGE, SpanNodes
+
+LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)
+"""BT.601 studio-range luma of RGB in [0, 1]: what PSNR-Y measures."""
+
+LUMA_SHARE = 0.7
+"""Part of the error that is counted on luma; the rest is the mean over the channels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A tensor as seen on calibration images.
+
+    Attributes:
+        values: (N, C, H, W).
+        weights: the same shape: squared output error in 8-bit levels, summed over output pixels and divided
+            by their number, per squared error of the value.
+    """
+
+    values: Tensor
+    weights: Tensor
+
+
+def observe(
+    network: SpanNodes, lr_nchw: Tensor, *, probes: int = 2, seed: int = 0, progress: Progress = silent
+) -> dict[str, Sample]:
+    """Every tensor of the float network on a batch, with what an error in it costs.
+
+    Args:
+        network: in float.
+        lr_nchw: (N, C, H, W) in [0, 1].
+        probes: random directions of the output per kind of error; more are less noisy.
+        seed: of the directions.
+        progress: told after every direction.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    kept: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
+    for probe in range(2 * probes):
+        kept = _run_with_gradients(network, lr_nchw)
+        out = list(kept.values())[-1]
+        direction = _direction(out, on_luma=probe % 2 == 0, generator=generator)
+        torch.autograd.backward(out, direction)
+        pixels = out.shape[0] * out.shape[2] * out.shape[3]
+        for name, value in kept.items():
+            assert value.grad is not None
+            share = value.grad.square() * (255**2 / probes / pixels)
+            weights[name] = weights[name] + share if name in weights else share
+        progress("observe", probe + 1, 2 * probes)
+    return {name: Sample(values=kept[name].detach(), weights=weights[name]) for name in kept}
+
+
+def _run_with_gradients(network: SpanNodes, lr_nchw: Tensor) -> dict[str, Tensor]:
+    kept: dict[str, Tensor] = {}
+
+    def keep(name: str, value: Tensor) -> Tensor:
+        kept[name] = value.detach().requires_grad_() if name == IMAGE else value
+        kept[name].retain_grad()
+        return kept[name]
+
+    with torch.enable_grad():
+        network.run(lr_nchw, tensor=keep)
+    return kept
+
+
+def _direction(out: Tensor, *, on_luma: bool, generator: torch.Generator) -> Tensor:
+    colours = out.shape[1]
+    shape = (out.shape[0], 1 if on_luma and colours == 3 else colours, *out.shape[2:])
+    signs = torch.randint(0, 2, shape, generator=generator).to(out) * 2 - 1
+    if not on_luma:
+        return signs * math.sqrt((1 - LUMA_SHARE) / colours)
+    luma = out.new_tensor(LUMA if colours == 3 else [1 / colours] * colours)
+    return signs * luma.view(1, -1, 1, 1) * math.sqrt(LUMA_SHARE)
+
+
+def best_range(
+    sample: Sample, *, levels: int = 255, bins: int = 4096, steps: int = 64
+) -> tuple[float, float]:
+    """The (low, high), zero included, that minimizes the weighted squared error of rounding and of clipping.
+
+    Rounding errors are taken as uniform, a step squared over 12; clipping errors are summed on a weighted
+        histogram.
+    """
+    values, weights = sample.values.flatten().double(), sample.weights.flatten().double()
+    low, high = min(values.min().item(), -1e-9), max(values.max().item(), 1e-9)
+    edges = torch.linspace(low, high, bins + 1, dtype=torch.float64)
+    centres = (edges[1:] + edges[:-1]) / 2
+    index = ((values - low) / (high - low) * bins).long().clamp(0, bins - 1)
+    mass = torch.zeros(bins, dtype=torch.float64).scatter_add_(0, index, weights)
+    sums = torch.stack([_running(mass * centres**power) for power in range(3)])
+    shares = torch.linspace(0, 1, steps + 1, dtype=torch.float64) ** 2
+    lows, highs = low * shares, high * shares
+    at_low, at_high = (
+        sums[:, ((x - low) / (high - low) * bins).round().long().clamp(0, bins)] for x in (lows, highs)
+    )
+    above = sums[:, -1:] - at_high
+    clipped_low = at_low[2] - 2 * lows * at_low[1] + lows**2 * at_low[0]
+    clipped_high = above[2] - 2 * highs * above[1] + highs**2 * above[0]
+    step = (highs[None] - lows[:, None]) / levels
+    error = clipped_low[:, None] + clipped_high[None] + (at_high[0][None] - at_low[0][:, None]) * step**2 / 12
+    error[0, 0] = math.inf
+    row, column = divmod(int(error.argmin()), len(highs))
+    return lows[row].item(), highs[column].item()
+
+
+def _running(values: Tensor) -> Tensor:
+    return torch.cat([values.new_zeros(1), values.cumsum(0)])
+
+
+def channel_ranges(sample: Sample) -> Tensor:
+    """The larger side of `best_range` for each channel alone, (C,), at least a thousandth of the largest."""
+    channels = range(sample.values.shape[1])
+    found = [
+        max(-low_high[0], low_high[1])
+        for low_high in (
+            best_range(Sample(values=sample.values[:, c], weights=sample.weights[:, c]), bins=1024, steps=40)
+            for c in channels
+        )
+    ]
+    ranges = torch.tensor(found)
+    return ranges.clamp(min=ranges.max().item() * 1e-3)
+
+
+def noise(samples: Mapping[str, Sample], rounded: Mapping[str, Tensor]) -> dict[str, float]:
+    """The expected squared output error, in 8-bit levels, of rounding each tensor alone."""
+    return {
+        name: float((samples[name].weights * (value - samples[name].values).square()).sum())
+        for name, value in rounded.items()
+    }

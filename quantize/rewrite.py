@@ -1,0 +1,206 @@
+"""Exact rewrites: the folded network as nodes that are kind to INT8, equal to it in float, borders included.
+
+mask the mean's subtraction and `img_range` go into the first convolutions. Padding is zero after the
+subtraction, so it is not a bias: the image gets a fourth channel of ones, padded with zeros like the others,
+whose kernel is what the mean contributes to each tap. merge `conv_2` and its slice of `conv_cat` are linear
+with nothing between: one 3x3 convolution. So are the first convolution and its slice: one 3x3 convolution on
+the image itself, which has no rounding error. split `conv_cat` over a concat is the sum of 1x1 convolutions,
+one per source, each with its source's own scale and no concat. twin in the first block, where channels
+differ most in range, a tensor that feeds a convolution and a nonlinearity exists twice: once with a factor
+per channel, which the convolution takes back, and once without, made by a 1x1 depthwise convolution.
+`quantize.balance` chooses the factors; here they are 1. attention sigmoid(c3) - 0.5 is its own tensor. In
+integers it is exact: TFLite fixes the sigmoid at scale 1/256 and zero point -128, so its integer q stands
+for (q + 128) / 256, and q / 256 is what is wanted.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from models import SpanDeploy
+from models.blocks import Spab
+from models.reparam import chain_pointwise_last
+
+from .graph import IMAGE, UPSCALED, Node, OpName, SpanNodes
+
+MASK = "image_and_ones"
+"""The image's channels and one of ones."""
+
+TWIN = ".plain"
+"""Ends the name of a tensor without the factors per channel that its twin has."""
+
+
+@dataclass
+class _Build:
+    """Nodes and convolutions, as they are put together."""
+
+    nodes: list[Node] = field(default_factory=list)
+    convs: dict[str, nn.Conv2d] = field(default_factory=dict)
+
+    def add(self, name: str, op: OpName, *inputs: str) -> str:
+        self.nodes.append(Node(name=name, op=op, inputs=inputs))
+        return name
+
+    def conv(self, name: str, source: str, weight: Tensor, bias: Tensor | None, groups: int = 1) -> str:
+        out, per_group, k, _ = weight.shape
+        conv = nn.Conv2d(per_group * groups, out, k, padding=k // 2, groups=groups)
+        assert conv.bias is not None
+        conv.weight.data = weight.detach().clone().float()
+        conv.bias.data = (torch.zeros(out) if bias is None else bias).detach().clone().float()
+        self.convs[name] = conv.requires_grad_(False)
+        return self.add(name, "conv2d", source)
+
+    def copy(self, name: str, source: str, conv: nn.Conv2d) -> str:
+        return self.conv(name, source, conv.weight, conv.bias)
+
+    def depthwise_ones(self, name: str, source: str, channels: int) -> str:
+        return self.conv(name, source, torch.ones(channels, 1, 1, 1), None, groups=channels)
+
+    def silu(self, source: str, channels: int, *, twin: bool) -> str:
+        inner = self.depthwise_ones(source + TWIN, source, channels) if twin else source
+        return self.add(f"{source}.silu", "mul", source, self.add(f"{source}.gate", "sigmoid", inner))
+
+    def attended(self, name: str, third: str, residual: str, channels: int, *, twin: bool) -> str:
+        gate = self.add(f"{third}.gate", "sigmoid", third)
+        attention = f"{name}.attention"
+        if twin:
+            ones = torch.ones(channels, 1, 1, 1)
+            self.conv(attention, gate, ones, -ones.flatten() / 2, groups=channels)
+            third = self.depthwise_ones(f"{third}.scaled", third, channels)
+        else:
+            self.add(attention, "center", gate)
+        return self.add(name, "mul", self.add(f"{name}.sum", "add", third, residual), attention)
+
+    def block(self, name: str, parts: Spab, source: str, residual: str, *, twin: bool = False) -> "_Ends":
+        """A SPAB block on the tensor `source`; `residual` is the same without factors per channel."""
+        c1, c2, c3 = parts.c1_r, parts.c2_r, parts.c3_r
+        assert isinstance(c1, nn.Conv2d) and isinstance(c2, nn.Conv2d) and isinstance(c3, nn.Conv2d)
+        width = c3.out_channels
+        activated = self.silu(self.copy(f"{name}.c1_r", source, c1), width, twin=twin)
+        second = self.silu(self.copy(f"{name}.c2_r", activated, c2), width, twin=False)
+        third = self.copy(f"{name}.c3_r", second, c3)
+        out = third
+        if parts.attention:
+            out = self.attended(name, third, residual, width, twin=twin)
+        plain = self.depthwise_ones(f"{name}{TWIN}", out, width) if twin else out
+        return _Ends(out=out, plain=plain, activated=activated)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ends:
+    """A block's output for convolutions and for the next residual, and its activated first convolution."""
+
+    out: str
+    plain: str
+    activated: str
+
+
+Groups = tuple[tuple[str, ...], ...]
+
+
+def rewrite(network: SpanDeploy) -> SpanNodes:
+    """The nodes of `network`, which is left unchanged; equal to it in float, borders included."""
+    build = _Build()
+    scaled, mixed = _REWRITES[network.config.network](network, build)
+    return SpanNodes(network.config, build.nodes, build.convs, scaled=scaled, mixed=mixed).eval()
+
+
+def _span(network: SpanDeploy, build: _Build) -> tuple[Groups, tuple[str, ...]]:
+    image, kernel, bias = _normalized(network, build)
+    first = build.conv("conv_1", image, kernel, bias)
+    one = ends = build.block("block_1", network.block_1, first, first, twin=True)
+    for i in range(2, 7):
+        ends = build.block(f"block_{i}", getattr(network, f"block_{i}"), ends.out, ends.plain)
+    cat = network.conv_cat
+    slices = torch.split(cat.weight, network.config.feature_channels, dim=1)
+    nothing = torch.zeros(cat.out_channels)
+    mixed = _summed(
+        build,
+        [
+            build.conv("conv_cat.2", one.out, slices[2], None),
+            build.conv("conv_cat.3", ends.activated, slices[3], None),
+            build.conv("conv_cat.1", ends.out, *_merged(network.conv_2, slices[1], cat.bias)),
+            build.conv(
+                "conv_cat.0", image, *chain_pointwise_last(kernel, bias, slices[0].double(), nothing.double())
+            ),
+        ],
+    )
+    _output(build, mixed[-1], network.upsampler[0])
+    residual = (first, "block_1.c3_r.scaled", "block_1.sum", "block_1")
+    return (residual, ("block_1.attention", "block_1"), _ACTIVATED), mixed
+
+
+def _spanf(network: SpanDeploy, build: _Build) -> tuple[Groups, tuple[str, ...]]:
+    near, cat = network.conv_near, network.conv_cat
+    one = ends = build.block("block_1", network.block_1, IMAGE, IMAGE, twin=True)
+    for i in range(2, 6):
+        ends = build.block(f"block_{i}", getattr(network, f"block_{i}"), ends.out, ends.plain)
+    width = network.config.feature_channels
+    slices = torch.split(cat.weight, [near.out_channels, width, width], dim=1)
+    dense = _dense(near)
+    nothing = torch.zeros(cat.out_channels).double()
+    zeros = torch.zeros(near.out_channels).double()
+    mixed = _summed(
+        build,
+        [
+            build.conv("conv_cat.2", one.out, slices[2], None),
+            build.conv("conv_cat.1", ends.out, slices[1], cat.bias),
+            build.conv("conv_cat.0", IMAGE, *chain_pointwise_last(dense, zeros, slices[0].double(), nothing)),
+        ],
+    )
+    _output(build, mixed[-1], network.conv_2)
+    return (("block_1.c3_r",), _ACTIVATED), mixed
+
+
+_REWRITES = {"span": _span, "spanf": _spanf}
+_ACTIVATED = ("block_1.c1_r", "block_1.c1_r.silu")
+
+
+def _normalized(network: SpanDeploy, build: _Build) -> tuple[str, Tensor, Tensor]:
+    """The first convolution's input, kernel and bias after the rewrite `mask`, float64."""
+    config, conv = network.config, network.conv_1
+    assert conv.bias is not None
+    weight, bias = conv.weight.double(), conv.bias.double()
+    if not config.normalize:
+        return IMAGE, weight, bias
+    channels = config.in_channels
+    eye = torch.cat([torch.eye(channels), torch.zeros(1, channels)])[:, :, None, None]
+    build.conv(MASK, IMAGE, eye, torch.tensor([0.0] * channels + [1.0]))
+    weight = weight * config.img_range
+    mean = torch.tensor(config.rgb_mean, dtype=torch.float64)
+    return MASK, torch.cat([weight, -torch.einsum("ocuv,c->ouv", weight, mean)[:, None]], dim=1), bias
+
+
+def _merged(conv: nn.Conv2d, point: Tensor, shift: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Kernel and bias of `conv` followed by the 1x1 kernel `point` and `shift`, float64."""
+    assert conv.bias is not None and shift is not None
+    return chain_pointwise_last(conv.weight.double(), conv.bias.double(), point.double(), shift.double())
+
+
+def _dense(conv: nn.Conv2d) -> Tensor:
+    """The kernel of a grouped convolution as one of all channels, float64."""
+    out, per_group, k, _ = conv.weight.shape
+    dense = torch.zeros(out, per_group * conv.groups, k, k, dtype=torch.float64)
+    rows = out // conv.groups
+    for group in range(conv.groups):
+        at, columns = (
+            slice(group * rows, (group + 1) * rows),
+            slice(group * per_group, (group + 1) * per_group),
+        )
+        dense[at, columns] = conv.weight[at].double()
+    return dense
+
+
+def _summed(build: _Build, parts: list[str]) -> tuple[str, ...]:
+    """Adds the parts one by one; the names of all tensors on the way, the sum last."""
+    names, total = list(parts), parts[0]
+    for i, part in enumerate(parts[1:], start=1):
+        total = build.add("conv_cat" if i == len(parts) - 1 else f"conv_cat.sum_{i}", "add", total, part)
+        names.append(total)
+    return tuple(names)
+
+
+def _output(build: _Build, source: str, conv: nn.Module) -> None:
+    assert isinstance(conv, nn.Conv2d)
+    build.add(UPSCALED, "pixel_shuffle", build.copy("output", source, conv))

@@ -1,0 +1,115 @@
+"""Weights as integers, rounded one after the other so that later ones make up for the error of earlier ones.
+
+Frantar et al., "GPTQ" (arXiv:2210.17323): for a linear layer with inputs u, the output error of a change d
+of a row of weights is d^T H d with H = E[u u^T]. Neighbouring pixels and channels are strongly correlated,
+so most of the error of rounding one weight can be taken back by the others. The bias is the last, unrounded
+weight, with input 1.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .quantized import QWeight
+
+LIMIT = 127
+DAMPING = 1e-2
+"""Added to the moments' diagonal, as a part of it."""
+
+SHRINKS = tuple(1 - 0.04 * i for i in range(11))
+"""Scales tried for a channel, as parts of the one at which nothing is clipped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moments:
+    """Second moments of input patches, a 1 after each for the bias; (I*k*k + 1)^2, float64.
+
+    Attributes:
+        rounded: E[v v^T] of the inputs v that the integer convolution gets.
+        cross: E[u v^T] with u, the inputs that the float convolution gets at the same place.
+    """
+
+    rounded: Tensor
+    cross: Tensor
+
+
+def input_moments(conv: nn.Conv2d, exact: Tensor, rounded: Tensor, weights: Tensor) -> Moments:
+    """The moments over all patches that `conv` sees, zero padding included.
+
+    Args:
+        conv: with stride 1 and one group.
+        exact: its input in the float network, (N, I, H, W).
+        rounded: its input in the integer network.
+        weights: what an error in its output costs, (N, O, H, W): patches count by the mean over O.
+    """
+    share = weights.mean(1).flatten()
+    share = share / share.sum() * 0.5 + 0.5 / len(share)
+    u, v = (_patches(conv, x) for x in (exact, rounded))
+    weighted = v * share[:, None]
+    return Moments(rounded=(v.T @ weighted).double(), cross=(u.T @ weighted).double())
+
+
+def _patches(conv: nn.Conv2d, inputs: Tensor) -> Tensor:
+    patches = functional.unfold(inputs, conv.kernel_size[0], padding=conv.kernel_size[0] // 2)
+    return functional.pad(patches.transpose(1, 2).flatten(0, 1), (0, 1), value=1.0)
+
+
+def nearest(conv: nn.Conv2d) -> QWeight:
+    """Each weight to the nearest integer, at the scale at which nothing is clipped."""
+    scale = (conv.weight.abs().amax((1, 2, 3)) / LIMIT).clamp(min=1e-12)
+    assert conv.bias is not None
+    values = torch.round(conv.weight / scale.view(-1, 1, 1, 1)).clamp(-LIMIT, LIMIT)
+    return QWeight(values=values.to(torch.int8), scale=scale, bias=conv.bias.clone())
+
+
+def compensated(conv: nn.Conv2d, moments: Moments) -> QWeight:
+    """Weights that give the float convolution's output best from rounded inputs, themselves rounded.
+
+    First the kernel and bias that minimize E[(W u - W' v)^2], which undoes what the inputs' rounding does on
+    average; then each weight is rounded, in the order of its inputs' power, its error spread over those
+    still to come.
+
+    Args:
+        conv: with one group; left unchanged.
+        moments: of its inputs.
+    """
+    assert conv.bias is not None
+    exact = torch.cat([conv.weight.double().flatten(1), conv.bias.double()[:, None]], dim=1)
+    power = moments.rounded.diagonal()
+    damping = torch.diag(DAMPING * power + 1e-9 * power.mean())
+    damped = (moments.rounded + moments.rounded.T) / 2 + damping
+    rest = torch.linalg.solve(damped, (exact @ (moments.cross + damping)).T).T
+    scale = _scale(rest[:, :-1], power[:-1])
+    order = torch.cat([power[:-1].argsort(descending=True), torch.tensor([len(power) - 1])])
+    spread = _root_of_inverse(damped[order][:, order])
+    rest = rest[:, order]
+    integers = torch.zeros_like(rest[:, :-1])
+    for column in range(integers.shape[1]):
+        integer = torch.round(rest[:, column] / scale).clamp(-LIMIT, LIMIT)
+        integers[:, order[column]] = integer
+        error = (rest[:, column] - integer * scale) / spread[column, column]
+        rest[:, column + 1 :] -= error[:, None] * spread[column, column + 1 :]
+    values = integers.view(conv.weight.shape).to(torch.int8)
+    return QWeight(values=values, scale=scale.float(), bias=rest[:, -1].float())
+
+
+def _root_of_inverse(matrix: Tensor) -> Tensor:
+    """The upper triangular R with R^T R the inverse of `matrix`, from a factorization of `matrix` itself."""
+    lower = torch.linalg.cholesky(matrix.flip(0, 1))
+    unit = torch.eye(len(matrix), dtype=matrix.dtype)
+    root: Tensor = torch.linalg.solve_triangular(lower, unit, upper=False)
+    return root.flip(0, 1)
+
+
+def _scale(weight: Tensor, power: Tensor) -> Tensor:
+    """Per row, the scale of `SHRINKS` with the smallest error, weighted by the inputs' power."""
+    largest = (weight.abs().amax(1) / LIMIT).clamp(min=1e-12)
+    errors = []
+    for shrink in SHRINKS:
+        scale = largest[:, None] * shrink
+        rounded = torch.round(weight / scale).clamp(-LIMIT, LIMIT) * scale
+        errors.append(((weight - rounded).square() * power).sum(1))
+    best = torch.stack(errors).argmin(0)
+    return largest * torch.tensor(SHRINKS, dtype=weight.dtype)[best]

@@ -1,0 +1,91 @@
+"""The rewrites change nothing in float, borders included."""
+
+import torch
+
+from models import SpanDeploy
+from quantize.balance import balance, equal_diagonal, mix_channels, scale_channels, spreading_matrix
+from quantize.rewrite import MASK, rewrite
+
+
+def both(network: SpanDeploy, nodes: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    lr = torch.rand(2, 3, 13, 17, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    return network.double()(lr), nodes.double()(lr)
+
+
+def test_rewritten_network_is_equal_at_every_pixel(network: SpanDeploy) -> None:
+    expected, got = both(network, rewrite(network))
+    assert (got - expected).abs().max() < 2e-6 * expected.abs().max()
+
+
+def test_a_mean_subtracted_outside_the_padding_would_be_seen(network: SpanDeploy) -> None:
+    if not network.config.normalize:
+        return
+    nodes = rewrite(network)
+    conv = nodes.conv("conv_1")
+    with torch.no_grad():
+        conv.bias += conv.weight[:, 3].sum((1, 2))
+        conv.weight[:, 3] = 0
+    expected, got = both(network, nodes)
+    wrong = (got - expected).abs().amax((0, 1))
+    assert wrong[0].max() > 1e-4
+    assert (
+        not any(node.inputs[0] == MASK for node in nodes.nodes if node.name == "conv_1") or wrong.max() > 1e-4
+    )
+
+
+def test_the_network_given_is_left_unchanged(network: SpanDeploy) -> None:
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    nodes = rewrite(network)
+    with torch.no_grad():
+        for conv in nodes.convs.values():
+            conv.weight.zero_()
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_every_operation_has_its_own_name_and_known_inputs(network: SpanDeploy) -> None:
+    nodes = rewrite(network).nodes
+    names = ["image", *(node.name for node in nodes)]
+    assert len(names) == len(set(names))
+    for place, node in enumerate(nodes):
+        assert set(node.inputs) <= set(names[: place + 1])
+    assert names[-1] == "upscaled"
+
+
+def test_factors_and_mixtures_cancel(network: SpanDeploy) -> None:
+    nodes = rewrite(network)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for group in nodes.scaled:
+            channels = nodes.conv(group[0]).out_channels
+            scale_channels(nodes, group, torch.rand(channels, generator=generator) * 5 + 0.2)
+        channels = nodes.conv(nodes.mixed[0]).out_channels
+        mix_channels(nodes, torch.randn(channels, channels, generator=generator, dtype=torch.float64))
+    expected, got = both(network, nodes)
+    assert (got - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+def test_balanced_network_is_equal_and_its_channels_are_even(network: SpanDeploy) -> None:
+    nodes = rewrite(network)
+    lr = torch.rand(2, 3, 24, 24)
+    balance(nodes, lr)
+    expected, got = both(network, nodes)
+    assert (got - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+def test_equal_diagonal() -> None:
+    power = torch.tensor([100.0, 5, 1, 0.1, 0.01], dtype=torch.float64)
+    turn = equal_diagonal(torch.diag(power))
+    assert torch.allclose(turn @ turn.T, torch.eye(5, dtype=torch.float64))
+    assert torch.allclose((turn @ torch.diag(power) @ turn.T).diagonal(), power.mean().expand(5))
+
+
+def test_spreading_lowers_the_noise_of_a_strong_component() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(6, 6, generator=generator, dtype=torch.float64) for _ in range(2))
+    moments, gain = a @ torch.diag(torch.tensor([100.0, 1, 1, 1, 1, 1]).double()) @ a.T, b @ b.T
+    mixture = spreading_matrix(moments, gain)
+    inverse = torch.linalg.inv(mixture)
+    assert torch.allclose((mixture @ moments @ mixture.T).diagonal(), torch.ones(6, dtype=torch.float64))
+    scaled = torch.diag(moments.diagonal().rsqrt())
+    only_scaled = torch.linalg.inv(scaled)
+    assert torch.trace(inverse.T @ gain @ inverse) < torch.trace(only_scaled.T @ gain @ only_scaled)
