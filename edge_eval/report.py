@@ -1,8 +1,9 @@
 """The report as tables for a terminal."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -10,6 +11,7 @@ from .report_data import HostLatency, Quality, Report, Row, Step
 from .report_text import db_text, drift_text, drop_text, megabytes_text, ms_text, ssim_text
 
 HOST_NOTE = Text("times are this computer's, not a phone's", style="dim")
+DEVICE_NOTE = Text("times are the device's, by benchmark_model", style="dim")
 STYLES = {"OK": "green", "FAILED": "bold red", "SKIPPED": "yellow", "REFERENCE": "dim"}
 
 
@@ -29,11 +31,34 @@ def report_tables(report: Report) -> Iterable[RenderableType]:
     )
     for row in report.rows():
         table.add_row(*_cells(row))
-    yield table
+    yield Fitting(table, tuple(_lines(report)))
     for step in report.steps:
         yield from _remarks(step)
     if report.latency:
         yield HOST_NOTE
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """A table, or lines that say the same where the terminal is too narrow for it."""
+
+    table: Table
+    lines: tuple[Text, ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Whichever fits."""
+        if console.measure(self.table, options=options.update(max_width=500)).maximum <= options.max_width:
+            yield self.table
+        else:
+            yield from self.lines
+
+
+def _lines(report: Report) -> Iterable[Text]:
+    for row in report.rows():
+        runs_on, status, size, psnr, ssim, drop, drift, worst, time_ms = list(_cells(row))[1:]
+        yield Text(row.step.artifact, style="bold")
+        yield Text(f"  {status}, runs on {runs_on}, {size} MB, host {time_ms} ms")
+        yield Text(f"  PSNR-Y {psnr} dB, SSIM-Y {ssim}, drop {drop} dB, drift {drift} dB, worst {worst}")
 
 
 def quality_tables(quality: Quality) -> Iterable[RenderableType]:
@@ -53,8 +78,8 @@ def quality_tables(quality: Quality) -> Iterable[RenderableType]:
     yield table
 
 
-def latency_tables(latencies: Sequence[HostLatency]) -> Iterable[RenderableType]:
-    """Times on this host, then one line per file that was not timed."""
+def latency_tables(latencies: Sequence[HostLatency], *, note: Text = HOST_NOTE) -> Iterable[RenderableType]:
+    """Times, then one line per file that was not timed, and whose times they are."""
     table = _table(
         "artifact",
         "runtime",
@@ -85,7 +110,7 @@ def latency_tables(latencies: Sequence[HostLatency]) -> Iterable[RenderableType]
     for timed in latencies:
         if timed.reason:
             yield Text(f"SKIPPED {timed.artifact}: {timed.reason}", style=STYLES["SKIPPED"])
-    yield HOST_NOTE
+    yield note
 
 
 LEFT = ("artifact", "runs on", "runtime", "status", "worst image", "image", "layer", "kernel")

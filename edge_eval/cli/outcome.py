@@ -55,13 +55,32 @@ class Program(click.Group):
         return code if isinstance(code, int) else DONE
 
 
-def stop_on_sigterm() -> None:
-    """Let a polite kill unwind the stack, so that half-written files are removed; the exit code is 143."""
+_asked_to_stop: list[BaseException] = []
 
-    def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise SystemExit(TERMINATED)
+
+def stop_on_signals() -> None:
+    """Let Ctrl-C and a polite kill unwind the stack, so that half-written files are removed.
+
+    Native callbacks of some tools swallow the exception; `raise_if_asked_to_stop` then raises it again.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> NoReturn:
+        asked = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(TERMINATED)
+        _asked_to_stop.append(asked)
+        raise asked
 
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+def raise_if_asked_to_stop() -> None:
+    """Raise what a signal raised before, if somebody caught it.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: there was such a signal.
+    """
+    if _asked_to_stop:
+        raise _asked_to_stop[0]
 
 
 def _say(text: str, code: int) -> int:

@@ -5,7 +5,7 @@ from importlib import metadata
 import click
 
 from . import bench, convert, evaluate, inspect, prepare_aarch64, report, run, train, upscale
-from .outcome import Program, stop_on_sigterm
+from .outcome import Program, stop_on_signals
 
 EPILOG = """\b
 Start here:
@@ -55,5 +55,5 @@ for _command in COMMANDS:
 
 def main() -> None:
     """Run the command line of this process."""
-    stop_on_sigterm()
+    stop_on_signals()
     span_edge.main(prog_name="span-edge")

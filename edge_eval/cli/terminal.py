@@ -27,7 +27,7 @@ from rich.progress import (
 from models.errors import InputError
 from models.files import refuse_existing, written_whole
 
-from .outcome import GateError
+from .outcome import GateError, raise_if_asked_to_stop
 
 VERBOSE_VARIABLE = "SPAN_EDGE_VERBOSE"
 """Set to anything to see what TensorFlow, coremltools and the rest print."""
@@ -180,6 +180,7 @@ class Bars:
 
     def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
         """Show that `done` of `total` steps of `stage` are finished."""
+        raise_if_asked_to_stop()
         if not self._console.is_terminal:
             if done >= total and stage not in self._finished:
                 self._finished.add(stage)
