@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from quantize.graph import IMAGE, UPSCALED, Node, OpName
 from quantize.quantized import QParams, QuantizedSpan
+from quantize.recipe import recipe_named
 
 from .tflite_graph import ConversionError, Graph, tflite_channel_order
 
@@ -60,8 +61,14 @@ def graph_of(quantized: QuantizedSpan, *, size: tuple[int, int]) -> Graph:
         1].
 
     Raises:
-        ConversionError: a scale that a kernel does not take, or a node that has no kernel.
+        ConversionError: a scale that a kernel does not take, a node that has no kernel, or a tensor without a
+            scale in a recipe of integers throughout.
     """
+    row = recipe_named(quantized.recipe)
+    tensors = {IMAGE, *(node.name for node in quantized.network.nodes)}
+    missing = sorted(tensors - set(quantized.activations))
+    if missing and row.activation_bits is not None and not row.mixed:
+        raise ConversionError(f"{row.name}: no scale for {', '.join(missing)}")
     return _Emitter(quantized, size).emit()
 
 

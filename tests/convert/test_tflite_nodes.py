@@ -193,6 +193,13 @@ def test_a_sigmoid_at_another_scale_is_refused():
     assert FIXED_SIGMOID["int8"] == (1 / 256, -128)
 
 
+def test_a_tensor_without_a_scale_is_refused_where_all_are_integers():
+    quantized = quantized_network("w8a8")
+    rest = {name: q for name, q in quantized.activations.items() if name != "block_3.sum"}
+    with pytest.raises(ConversionError, match=r"w8a8: no scale for block_3\.sum"):
+        graph_of(replace(quantized, activations=rest), size=SIZE)
+
+
 def test_a_bias_beyond_its_grid_is_refused():
     quantized = quantized_network("w8a8")
     name = "block_1.c1_r"
