@@ -27,6 +27,10 @@ class GateError(Exception):
         self.failures = failures
 
 
+class Interruption(Exception):  # noqa: N818 - no error
+    """Ctrl-C, out of click's reach, which would answer it with an empty line."""
+
+
 class Program(click.Group):
     """A group of commands whose ends are told apart by exit code; only bugs show a traceback."""
 
@@ -35,6 +39,13 @@ class Program(click.Group):
     ) -> NoReturn:
         """Run a command line and exit the process."""
         sys.exit(self._exit_code(args, prog_name, **extra))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that the context holds."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interruption from error
 
     def _exit_code(self, args: Sequence[str] | None, prog_name: str | None, **extra: Any) -> int:
         try:
@@ -47,7 +58,7 @@ class Program(click.Group):
             return _say(f"error: {error}", BAD_INPUT)
         except GateError as error:
             return _say("\n".join(f"FAILED {line}" for line in error.failures), GATE_FAILED)
-        except (click.Abort, KeyboardInterrupt):
+        except (click.Abort, Interruption):
             return _say("interrupted; no file was left half-written", INTERRUPTED)
         except BrokenPipeError:
             _drop_stdout()
