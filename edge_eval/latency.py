@@ -30,7 +30,7 @@ DEFAULT_HW = (128, 128)
 
 ROUNDS = 5
 EMULATED = {
-    "coreml": "runtime {} emulates Core ML's numbers; its time is not a latency. Run it on a Mac or a device.",
+    "coreml": "runtime {} emulates Core ML's numbers; its time is not a latency. Run it on a Mac or device.",
     "tflite": "runtime {} emulates an Arm core's numbers; its time is not a latency. Run it on a device.",
 }
 """Why an emulator of a kind of file is not timed."""

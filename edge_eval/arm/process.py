@@ -139,9 +139,9 @@ def start_core(core: str, *, folder: Path) -> ArmProcess:
         raise InputError(f"no {core} can be emulated here: {reason}")
     root = core_root(folder, core)
     python = next((root / "usr" / "bin").glob("python3.*"))
-    command = [str(qemu()), "-cpu", core, "-L", str(root), "-E", f"PYTHONPATH=/{SITE}"]
-    flags = ["-S", "-P", "-B"]
-    return ArmProcess([*command, str(python), *flags, str(WORKER)], what=f"LiteRT on an emulated {core}")
+    emulator = [str(qemu()), "-cpu", f"{core}{CORES[core].switches}", "-L", str(root)]
+    flags = ["-E", f"PYTHONPATH=/{SITE}", str(python), "-S", "-P", "-B"]
+    return ArmProcess([*emulator, *flags, str(WORKER)], what=f"LiteRT on an emulated {core}")
 
 
 def _typed(details: dict[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,8 @@ What may differ, and why:
 - Integer files must give the same bytes, on every core, with or without dot product. XNNPACK's integer
   kernels accumulate exactly in 32 bits; the rescaling to 8 bits multiplies in float32 and rounds half to even
   on both architectures.
-- Float files differ in the last bits: a kernel for another vector width adds in another order. After rounding to
-  8 bits that moves a few pixels, which lie on the border between two levels, by one.
+- Float files differ in the last bits: a kernel for another vector width adds in another order. After rounding
+  to 8 bits that moves a few pixels, which lie on the border between two levels, by one.
 """
 
 from collections.abc import Iterator
