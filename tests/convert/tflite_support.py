@@ -48,6 +48,11 @@ def run_torch(network: torch.nn.Module, image: np.ndarray) -> np.ndarray:
         return network(lr)[0].numpy().transpose(1, 2, 0)
 
 
+def psnr_db(a: np.ndarray, b: np.ndarray) -> float:
+    """PSNR with a peak of 1.0, in decibels."""
+    return float(-10 * np.log10(np.square(a.astype(np.float64) - b).mean()))
+
+
 def snr_db(got: np.ndarray, expected: np.ndarray) -> float:
     """How much stronger what was expected is than the error, in decibels."""
     error = np.square(got.astype(np.float64) - expected).mean()
@@ -57,15 +62,22 @@ def snr_db(got: np.ndarray, expected: np.ndarray) -> float:
 def quantized_network(
     recipe: str = "w8a8", *, float_nodes: tuple[str, ...] = (), **config: object
 ) -> QuantizedSpan:
-    """A random network quantized the simplest way: ranges from least to greatest value of one image."""
-    row, seen = RECIPES[recipe], {}
+    """A random network, quantized on one random image."""
     network = _within_unit_range(random_network(**config), _random_image(config))
+    return quantized_simply(network, _random_image(config), recipe, float_nodes)
+
+
+def quantized_simply(
+    network: SpanDeploy, image: torch.Tensor, recipe: str = "w8a8", float_nodes: tuple[str, ...] = ()
+) -> QuantizedSpan:
+    """A network quantized the simplest way: ranges from least to greatest value on one image (1, C, H, W)."""
+    row, seen = RECIPES[recipe], {}
     nodes = rewrite(network)
     weights = {name: _quantized_weight(nodes.conv(name)) for name in nodes.conv_names()}
     convs = {name: plain_conv(weight, nodes.conv(name).groups) for name, weight in weights.items()}
     nodes = SpanNodes(nodes.config, nodes.nodes, convs).eval()
     with torch.no_grad():
-        nodes.run(_random_image(config), tensor=lambda name, value: seen.setdefault(name, value))
+        nodes.run(image, tensor=lambda name, value: seen.setdefault(name, value))
     bits = row.activation_bits
     return QuantizedSpan(
         config=nodes.config,
