@@ -273,21 +273,19 @@ def test_the_written_file_is_valid(tmp_path):
     ],
 )
 def real(request, shared_weights, shared_images):
-    """A real network and a crop of a real photograph: the float network, the simplest quantization, the frame."""
+    """A real network, its simplest quantization, and a crop of a real photograph."""
     network = load_checkpoint(shared_weights / f"{request.param}.pth").network
     network = network if isinstance(network, SpanDeploy) else reparameterize(network)
     pixels = np.asarray(Image.open(shared_images / "Set14" / "baboon.png").convert("RGB"))[60:108, 40:104]
-    return (
-        network,
-        quantized_simply(network, torch.from_numpy(pixels.transpose(2, 0, 1)[None] / np.float32(255))),
-        pixels,
-    )
+    lr = torch.from_numpy(pixels.transpose(2, 0, 1)[None] / np.float32(255))
+    return network, quantized_simply(network, lr), pixels
 
 
 @pytest.mark.parametrize(("kernels", "at_least_db"), zip(KERNELS, (38, 30, 30), strict=True))
 def test_real_networks_lose_no_more_in_the_file_than_in_the_simulation(tmp_path, real, kernels, at_least_db):
-    """A rounding tie that falls the other way is amplified: XNNPACK differs from exact arithmetic in one of a million
-    elements, the plain kernels in one of two hundred, and the noise that all of them have stays the same.
+    """One rounding that falls the other way is amplified, but the noise that all kernels have stays the same.
+
+    XNNPACK differs from exact arithmetic in one of a million elements, the plain kernels in one of two hundred.
     """
     network, quantized, pixels = real
     got = run_tflite(converted_to(tmp_path, quantized, pixels.shape[:2]), pixels, kernels) / 255
