@@ -1,23 +1,18 @@
-"""Folded float networks to Core ML ML Programs (`.mlpackage`), written anywhere, for iOS and macOS.
+"""Folded and quantized networks to Core ML ML Programs (`.mlpackage`), written anywhere, for iOS and macOS.
 
-`to_coreml` is an export by `torch.export`, coremltools' frontend, our passes of `coreml_passes` before
-coremltools' own, and a description. Tracing gives the same operations from 204 nodes instead of 62 and
-without the layers' names, and torch has deprecated it.
+A float network goes through `coreml_float`, and `coreml_palette` where its weights get a palette; a quantized
+one is written down node by node by `coreml_nodes`.
 """
 
-import warnings
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-from models.config import SpanConfig
 from models.deploy import SpanDeploy
 from models.errors import InputError
 from models.progress import Progress, silent
 from models.variants import NETWORKS
+from quantize.quantized import QuantizedSpan
+from quantize.recipe import Recipe, recipe_named
 
 from .artifact import (
     INPUT_NAME,
@@ -32,19 +27,19 @@ from .artifact import (
     tool_versions,
     write_artifact,
 )
-from .coreml_library import load_coremltools, without_bars
+from .coreml_edges import Edges, Io
+from .coreml_float import float_model
+from .coreml_nodes import FloatBits, quantized_model
+from .coreml_palette import palettized
 from .coreml_sizes import Sizes
 
-Io = Literal["image", "tensor"]
-FLOAT_RECIPES = ("fp32", "fp16")
 IOS_VERSIONS = (15, 16, 17, 18)
 """Deployment targets: ML Programs start with iOS 15."""
-TRACED_SIZE = (24, 32)
 FLOAT16_MOST = 65504.0
 
 
 def to_coreml(
-    network: SpanDeploy,
+    network: SpanDeploy | QuantizedSpan,
     *,
     recipe: str,
     sizes: Sizes,
@@ -52,22 +47,27 @@ def to_coreml(
     out: Path,
     io: Io = "image",
     minimum_ios: int = 17,
+    float_bits: FloatBits = 16,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Artifact:
-    """A float Core ML package, and its sidecar JSON beside it.
+    """A Core ML package, and its sidecar JSON beside it.
 
     Its model takes `image` and gives `upscaled`. With `io="image"` both are images (RGB, or grey for networks
     of one channel), clipped to 0..255; with `io="tensor"` both are float32 (1, C, H, W) in [0, 1], unclipped.
 
     Args:
-        network: the folded network, left unchanged.
-        recipe: `fp16`, or `fp32` for full precision, which the Neural Engine does not run.
+        network: the folded network, or a quantized one; left unchanged.
+        recipe: for a folded network `fp16`, `fp32` (full precision, which the Neural Engine does not run), or
+            `pal8`, `pal6`, `pal4` (palettized weights, float16); for a quantized one the recipe that it was
+            quantized by.
         sizes: the image sizes it takes.
         source: the checkpoint, for the file's metadata.
         out: the folder to write; its name ends in `.mlpackage`.
         io: images or tensors.
         minimum_ios: oldest iOS that must run it, from `IOS_VERSIONS`.
+        float_bits: of a quantized network's arithmetic between integers, where Core ML does not fuse it away;
+            32 is for comparisons with the simulation.
         overwrite: replace an existing package.
         progress: told of the three steps.
 
@@ -76,13 +76,20 @@ def to_coreml(
             does not fit float16, the channels are not those of an image, or the package exists or cannot be
             written.
     """
-    _require(network, recipe=recipe, out=out, io=io, minimum_ios=minimum_ios)
+    row = recipe_named(recipe)
+    _require(network, row, out=out, io=io, minimum_ios=minimum_ios)
     refuse_taken(out, overwrite=overwrite)
-    progress("convert to Core ML", 0, 3, "export")
-    exported = _exported(_Pixels(network, io), sizes)
-    progress("convert to Core ML", 1, 3, "convert")
-    model = _converted(exported, network.config, recipe=recipe, sizes=sizes, io=io, minimum_ios=minimum_ios)
-    info = _info(network.config, recipe=recipe, sizes=sizes, source=source, io=io)
+    edges = Edges(io=io, sizes=sizes, config=network.config)
+    progress("convert to Core ML", 0, 3, "build the program")
+    if isinstance(network, QuantizedSpan):
+        model = quantized_model(network, edges=edges, minimum_ios=minimum_ios, float_bits=float_bits)
+    else:
+        base = "fp16" if row.palette_bits else recipe
+        model = float_model(network, recipe=base, edges=edges, minimum_ios=minimum_ios)
+    progress("convert to Core ML", 1, 3, "describe it")
+    if row.palette_bits:
+        model = palettized(model, bits=row.palette_bits, progress=progress)
+    info = _info(edges, recipe=recipe, source=source, backend="nodes" if row.weight_bits else "coremltools")
     _describe(model, info, sizes)
     progress("convert to Core ML", 2, 3, "write")
     artifact = write_artifact(out, info, lambda path: model.save(str(path)), overwrite=overwrite)
@@ -90,55 +97,18 @@ def to_coreml(
     return artifact
 
 
-class _Pixels(nn.Module):
-    """The network from what an app gives to what it gets: pixels in 0..255 for images, [0, 1] for tensors.
-
-    Mean and factor are brought to the pixels' scale, so that for images and a range of 255 the mean's
-    subtraction is all that is left of the normalization. The mean cannot go into the first convolution: the
-    padding is zero after it is subtracted.
-    """
-
-    mean: Tensor
-
-    def __init__(self, network: SpanDeploy, io: Io) -> None:
-        super().__init__()
-        config = network.config
-        self.network = network
-        self.white = 255.0 if io == "image" else 1.0
-        self.clips = io == "image"
-        self.gain = (config.img_range if config.normalize else 1.0) / self.white
-        mean = (
-            torch.tensor(config.rgb_mean, dtype=torch.float64) * self.white
-            if config.normalize
-            else torch.zeros(0)
-        )
-        self.register_buffer("mean", mean.float().view(1, -1, 1, 1))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(1, C, H, W) -> (1, C_out, s*H, s*W), both in the app's scale."""
-        x = image - self.mean if self.mean.numel() else image
-        x = x * self.gain if self.gain != 1 else x
-        config = self.network.config
-        upscaled = NETWORKS[config.network].forward(dict(self.network.named_children()), x)
-        return torch.clamp(upscaled * self.white, 0.0, self.white) if self.clips else upscaled
-
-
-def _require(network: SpanDeploy, *, recipe: str, out: Path, io: str, minimum_ios: int) -> None:
+def _require(
+    network: SpanDeploy | QuantizedSpan, recipe: Recipe, *, out: Path, io: str, minimum_ios: int
+) -> None:
     """Refuse what cannot be asked for, before any work is done."""
-    from quantize.recipe import recipe_named
-
-    if "coreml" not in recipe_named(recipe).formats:
-        raise InputError(
-            f"recipe {recipe!r} is not made for Core ML; it is for {', '.join(recipe_named(recipe).formats)}"
-        )
-    if recipe not in FLOAT_RECIPES:
-        raise InputError(
-            f"recipe {recipe!r} needs a quantized network and a float one was given; quantize it first "
-            f"(span-edge quantize --recipe {recipe}), or take {' or '.join(FLOAT_RECIPES)}"
-        )
+    _require_recipe(network, recipe)
     if minimum_ios not in IOS_VERSIONS:
         raise InputError(
             f"iOS {minimum_ios} is no target of ours; choose {', '.join(map(str, IOS_VERSIONS))}"
+        )
+    if minimum_ios < _oldest_ios(recipe):
+        raise InputError(
+            f"recipe {recipe.name!r} needs iOS {_oldest_ios(recipe)} or newer, not {minimum_ios}"
         )
     if io not in get_args(Io):
         raise InputError(f"input and output {io!r} are unknown; choose {' or '.join(get_args(Io))}")
@@ -149,8 +119,38 @@ def _require(network: SpanDeploy, *, recipe: str, out: Path, io: str, minimum_io
         raise InputError(
             f"images have 1 or 3 channels and the network {channels[0]} in, {channels[1]} out; take tensors"
         )
-    if recipe == "fp16":
+    if isinstance(network, SpanDeploy) and recipe.name != "fp32":
         _refuse_wide(network)
+
+
+def _require_recipe(network: SpanDeploy | QuantizedSpan, recipe: Recipe) -> None:
+    if recipe.activation_bits == 16:
+        raise InputError(
+            f"recipe {recipe.name!r} is not made for Core ML, which has no 16-bit integer activations; "
+            "take 'w8', which keeps them in float16"
+        )
+    if "coreml" not in recipe.formats:
+        raise InputError(
+            f"recipe {recipe.name!r} is not made for Core ML; it is for {', '.join(recipe.formats)}"
+        )
+    if isinstance(network, QuantizedSpan):
+        if recipe.name != network.recipe:
+            raise InputError(
+                f"recipe {recipe.name!r} was asked for and the network was quantized by {network.recipe!r}; "
+                f"ask for that, or quantize the float checkpoint by {recipe.name!r}"
+            )
+    elif recipe.weight_bits is not None:
+        raise InputError(
+            f"recipe {recipe.name!r} needs a quantized network and a float one was given; quantize it first "
+            f"(span-edge quantize --recipe {recipe.name}), or take a float or palettized recipe"
+        )
+
+
+def _oldest_ios(recipe: Recipe) -> int:
+    """What first has the operations: iOS 17 brought quantize, 16 compressed weights, 15 ML Programs."""
+    if recipe.activation_bits:
+        return 17
+    return 16 if recipe.weight_bits or recipe.palette_bits else 15
 
 
 def _refuse_wide(network: SpanDeploy) -> None:
@@ -166,89 +166,13 @@ def _refuse_wide(network: SpanDeploy) -> None:
         )
 
 
-def _exported(network: _Pixels, sizes: Sizes) -> Any:
-    """The network as an exported program whose nodes are named after the network's parts."""
-    height, width = sizes.default if sizes.is_fixed else TRACED_SIZE
-    channels = network.network.config.in_channels
-    free = None if sizes.is_fixed else ({2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO},)
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message=r".*isinstance\(treespec, LeafSpec\)", category=FutureWarning
-        )
-        program = torch.export.export(
-            network.eval(), (torch.zeros(1, channels, height, width),), dynamic_shapes=free
-        )
-        program = program.run_decompositions({})
-    for node in program.graph.nodes:
-        if any(user.op == "output" for user in node.users):
-            continue
-        path = next(reversed(node.meta.get("nn_module_stack", {"": ("", "")}).values()))[0]
-        part = path.removeprefix("network").strip(".").replace(".", "_")
-        if node.op == "call_function" and part:
-            node._rename(part if "conv2d" in node.name else f"{part}_{node.target.__name__.split('.')[0]}")
-    return program
-
-
-def _converted(
-    exported: Any, config: SpanConfig, *, recipe: str, sizes: Sizes, io: Io, minimum_ios: int
-) -> Any:
-    """The exported program as an ML Program, an `MLModel` that is not loaded."""
-    ct = load_coremltools()
-    from .coreml_passes import pipeline
-
-    def feature(name: str, channels: int, shape: Any) -> Any:
-        shaped = {} if shape is None else {"shape": shape}
-        if io == "tensor":
-            return ct.TensorType(name=name, dtype=np.float32, **shaped)
-        colors = ct.colorlayout.RGB if channels == 3 else ct.colorlayout.GRAYSCALE
-        return ct.ImageType(name=name, color_layout=colors, **shaped)
-
-    with without_bars(), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message=r".*_TORCH_OPS_REGISTRY.__contains__", category=DeprecationWarning
-        )
-        return ct.convert(
-            exported,
-            convert_to="mlprogram",
-            inputs=[feature(INPUT_NAME, config.in_channels, _shape(ct, sizes, config.in_channels))],
-            outputs=[feature(OUTPUT_NAME, config.out_channels, None)],
-            minimum_deployment_target=ct.target[f"iOS{minimum_ios}"],
-            compute_precision=ct.transform.FP16ComputePrecision(op_selector=_is_past_pixels)
-            if recipe == "fp16"
-            else ct.precision.FLOAT32,
-            pass_pipeline=pipeline(recipe),
-            skip_model_load=True,
-        )
-
-
-def _is_past_pixels(op: Any) -> bool:
-    """Whether an operation computes in float16: all but the arithmetic on the pixels themselves.
-
-    The pixels come as float32. Normalizing them before they are rounded to float16 saves a rounding of each,
-    which is 1.5 to 2 dB of drift on real SPAN weights.
-    """
-    while op is not None and op.op_type in ("sub", "mul"):
-        op = op.x.op
-    return op is not None
-
-
-def _shape(ct: Any, sizes: Sizes, channels: int) -> Any:
-    if sizes.enumerated:
-        shapes = [(1, channels, *size) for size in sizes.enumerated]
-        return ct.EnumeratedShapes(shapes=shapes, default=(1, channels, *sizes.default))
-    if sizes.smallest is None or sizes.largest is None:
-        return ct.Shape((1, channels, *sizes.default))
-    sides = zip(sizes.smallest, sizes.largest, sizes.default, strict=True)
-    ranges = (ct.RangeDim(lower_bound=low, upper_bound=high, default=side) for low, high, side in sides)
-    return ct.Shape((1, channels, *ranges))
-
-
-def _info(config: SpanConfig, *, recipe: str, sizes: Sizes, source: Source, io: Io) -> ArtifactInfo:
+def _info(edges: Edges, *, recipe: str, source: Source, backend: str) -> ArtifactInfo:
     """What the package says of itself."""
+    config, sizes = edges.config, edges.sizes
 
     def spec(name: str, factor: int, channels: int) -> TensorSpec:
         sides = tuple(side * factor for side in sizes.default) if sizes.is_fixed else (None, None)
-        if io == "image":
+        if edges.io == "image":
             return TensorSpec(name=name, layout="image", dtype="uint8", shape=sides, pixel_scale=1 / 255)
         return TensorSpec(
             name=name, layout="NCHW", dtype="float32", shape=(1, channels, *sides), pixel_scale=1.0
@@ -257,7 +181,7 @@ def _info(config: SpanConfig, *, recipe: str, sizes: Sizes, source: Source, io: 
     return ArtifactInfo(
         format="coreml",
         recipe=recipe,
-        backend="coremltools",
+        backend=backend,
         config=config,
         source=source,
         input=spec(INPUT_NAME, 1, config.in_channels),

@@ -9,7 +9,8 @@ import torch
 from tflite_support import SIZE, SOURCE, random_network, run_torch, snr_db
 
 from convert import METADATA_KEY, Sizes, read_artifact, sidecar_path, to_coreml
-from convert.coreml import FLOAT_RECIPES, IOS_VERSIONS
+from convert.coreml import IOS_VERSIONS
+from convert.coreml_passes import FLOAT_PASSES
 from edge_eval.mil import Machine, load_program
 from models import InputError
 
@@ -88,7 +89,7 @@ def operations(artifact):
 
 
 @pytest.mark.parametrize("io", ["image", "tensor"])
-@pytest.mark.parametrize("recipe", FLOAT_RECIPES)
+@pytest.mark.parametrize("recipe", FLOAT_PASSES)
 def test_the_package_gives_what_the_network_gives(packages, config, recipe, io):
     network, artifact = packages(recipe=recipe, io=io, **config)
     pixels = frame(channels=network.config.in_channels)
@@ -230,7 +231,7 @@ def test_the_package_says_what_it_is(packages):
 
 
 def test_fp16_weights_are_half_the_size(packages):
-    sizes = {recipe: packages(recipe=recipe, feature_channels=32)[1].size_bytes for recipe in FLOAT_RECIPES}
+    sizes = {recipe: packages(recipe=recipe, feature_channels=32)[1].size_bytes for recipe in FLOAT_PASSES}
     assert sizes["fp16"] < 0.6 * sizes["fp32"]
 
 
@@ -271,7 +272,7 @@ def test_progress_is_told(tmp_path):
     ("given", "config", "message"),
     [
         ({"recipe": "int9"}, {}, "there is no recipe 'int9'; the recipes are"),
-        ({"recipe": "w8a16"}, {}, "recipe 'w8a16' needs a quantized network and a float one was given"),
+        ({"recipe": "w8a8"}, {}, "recipe 'w8a8' needs a quantized network and a float one was given"),
         ({"minimum_ios": 14}, {}, "iOS 14 is no target of ours; choose 15, 16, 17, 18"),
         ({"minimum_ios": 19}, {}, "iOS 19 is no target of ours"),
         ({"io": "array"}, {}, "input and output 'array' are unknown; choose image or tensor"),
