@@ -39,7 +39,7 @@ from .tflite_nodes import graph_of
 
 Backend = Literal["litert", "tensorflow"]
 DEFAULT_BACKEND: Backend = "litert"
-"""Both give the same operations and pictures (`tests/convert/test_tensorflow.py`); this one needs no extra."""
+"""Both give the same operations and pictures (`tests/convert/test_tensorflow.py`); it needs no extra."""
 
 NODES = "nodes"
 """What a quantized network's file names as its backend: no converter, see `tflite_nodes`."""
