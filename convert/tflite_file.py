@@ -85,13 +85,16 @@ def open_model(path: Path) -> Any:
         raise InputError(
             f"{path} is not a TFLite file (no {IDENTIFIER.decode()} at byte 4); give one that is"
         )
-    if not _is_valid(data):
+    fault = _fault(data)
+    if fault is not None and "Flatbuffer" in fault:
         raise InputError(f"{path} is damaged or cut short ({len(data)} bytes); convert it again")
+    if fault is not None:
+        raise InputError(f"{path} does not run on the installed ai-edge-litert: {fault}; install a newer one")
     return SCHEMA.Model.GetRootAs(data, 0)
 
 
-def _is_valid(data: bytes) -> bool:
-    """Whether LiteRT takes the bytes as a model; what it says about others is not shown."""
+def _fault(data: bytes) -> str | None:
+    """Why LiteRT does not take the bytes as a model, on one line; None if it does."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     with quiet():
@@ -100,9 +103,9 @@ def _is_valid(data: bytes) -> bool:
                 model_content=data,
                 experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
             )
-        except (ValueError, RuntimeError):
-            return False
-    return True
+        except (ValueError, RuntimeError) as error:
+            return str(error).partition("\n")[0]
+    return None
 
 
 def metadata_text(path: Path, key: str) -> str | None:

@@ -76,6 +76,15 @@ def test_garbage_with_the_right_mark_is_refused(tmp_path):
             read_artifact(path)
 
 
+def test_a_file_for_a_newer_runtime_is_refused(converted, tmp_path):
+    graph = Graph.read(converted()[1].path.read_bytes())
+    graph.model.operatorCodes[0].version = 99
+    path = tmp_path / "x.tflite"
+    path.write_bytes(graph.serialize())
+    with pytest.raises(InputError, match=r"does not run on the installed ai-edge-litert: .* version '99'"):
+        read_artifact(path)
+
+
 def test_a_file_of_another_tool_is_refused(converted, tmp_path):
     graph = Graph.read(converted()[1].path.read_bytes())
     graph.model.metadata = []
