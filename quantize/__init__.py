@@ -10,22 +10,25 @@ if TYPE_CHECKING:
     from .calibration import CalibrationSet
     from .ptq import quantize_ptq
     from .quantized import Provenance, QParams, QuantizedSpan, QWeight, load_quantized, simulate
+    from .quantizer import to_pt2e
     from .recipe import RECIPES, Recipe, recipe_named
-    from .rewrite import rewrite
+    from .sensitivity import Cost, measure_costs
 
 __all__ = [
     "RECIPES",
     "CalibrationSet",
+    "Cost",
     "Provenance",
     "QParams",
     "QWeight",
     "QuantizedSpan",
     "Recipe",
     "load_quantized",
+    "measure_costs",
     "quantize_ptq",
     "recipe_named",
-    "rewrite",
     "simulate",
+    "to_pt2e",
 ]
 
 _HOME = {
@@ -39,7 +42,9 @@ _HOME = {
     "load_quantized": "quantized",
     "quantize_ptq": "ptq",
     "recipe_named": "recipe",
-    "rewrite": "rewrite",
+    "to_pt2e": "quantizer",
+    "Cost": "sensitivity",
+    "measure_costs": "sensitivity",
     "simulate": "quantized",
 }
 

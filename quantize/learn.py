@@ -21,13 +21,13 @@ from .quantized import QParams, QWeight
 from .ranges import LUMA, LUMA_SHARE
 from .rounding import LIMIT
 
-WEIGHT_STEP = 0.02
+WEIGHT_STEP = 0.005
 """Adam's step for weights, in integer steps."""
 
-BIAS_STEP = 2e-3
+BIAS_STEP = 1e-3
 """Adam's step for biases, as a part of the output step of the convolution's largest channel."""
 
-SCALE_STEP = 1e-3
+SCALE_STEP = 3e-4
 """Adam's step for logarithms of scales."""
 
 BETAS = (0.9, 0.98)
@@ -163,7 +163,7 @@ def learn(
     Args:
         learner: what is learned.
         crops: gives the batch of a step, (N, C, H, W) in [0, 1].
-        steps: of the whole run; the step size falls to zero along half a cosine.
+        steps: of the whole run; the step size rises at first, then falls to zero.
         done: steps that were run before.
         optimizer: Adam over `learner.parameter_groups()`, where a run is taken up again.
         after: called with the number of steps done, after each.
@@ -176,7 +176,7 @@ def learn(
         group["initial_lr"] = rate
     for step in range(done, steps):
         for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+            group["lr"] = group["initial_lr"] * _share(step, steps)
         batch = crops(step)
         with torch.no_grad():
             aim = learner.network(batch).clamp(0, 1)
@@ -188,6 +188,12 @@ def learn(
         progress("learn", step + 1, steps, f"error {float(loss.detach()) * 255**2:.3f}")
         if after is not None:
             after(step + 1, optimizer)
+
+
+def _share(step: int, steps: int) -> float:
+    """The part of the full step size at `step`: a linear rise (Adam starts blind), then a cosine."""
+    start = max(1, steps // 10)
+    return min(1.0, (step + 1) / start) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
 
 
 def new_optimizer(learner: Learner) -> torch.optim.Optimizer:

@@ -4,30 +4,37 @@ rewrite -> balance -> ranges -> compensated rounding -> learned rounding. `fast`
 last step's length.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Literal
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
 
 from models import SpanDeploy
 from models.errors import InputError
+from models.files import written_whole
 from models.progress import Progress, silent
 
 from .balance import balance
 from .calibration import CalibrationSet, Frame
 from .graph import IMAGE, UPSCALED, Node, SpanNodes
-from .learn import Learner, learn
+from .learn import Learner, learn, new_optimizer
 from .quantized import Provenance, QParams, QuantizedSpan, QWeight, plain_conv
 from .ranges import Sample, best_range, observe
 from .recipe import Recipe, recipe_named
 from .rewrite import MASK, rewrite
 from .rounding import compensated, input_moments, nearest
+from .sensitivity import choose_float_nodes
 
 EffortName = Literal["smoke", "fast", "best"]
 PIXEL = 1 / 255
+KEEP_EVERY = 20
+"""Steps of learning between two states kept for `resume`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,30 +101,49 @@ def quantize_ptq(
         raise InputError(f"recipe {recipe} has no integer weights and is not calibrated; convert it directly")
     calibration = CalibrationSet.of(images, channels=network.config.in_channels, seed=seed)
     plan = EFFORTS[effort]
-    nodes, weights, activations = prepare(network, row, calibration, plan, progress)
-    learner = Learner(nodes, weights, activations, fixed_names(nodes))
+    start = prepare(network, row, calibration, plan, progress)
+    learner = Learner(start.nodes, start.weights, start.activations, fixed_names(start.nodes))
+    run_key = f"{recipe} {effort} {seed} {calibration.sha256} {_fingerprint(network)}"
+    done, optimizer, keep = resumable(learner, resume, run_key)
     learn(
         learner,
         lambda step: calibration.crops(plan.batch, plan.side, draw=step + 1),
         steps=plan.steps,
+        done=done,
+        optimizer=optimizer,
+        after=keep,
         progress=progress,
     )
+    if resume is not None:
+        resume.unlink(missing_ok=True)
     weights, activations = learner.result()
-    return assemble(
-        nodes,
-        row,
-        weights,
-        activations,
-        Provenance(
-            source_name=source_name,
-            source_sha256=source_sha256,
-            effort=effort,
-            seed=seed,
-            images=len(images),
-            images_sha256=calibration.sha256,
-            steps=plan.steps,
-        ),
+    provenance = Provenance(
+        source_name=source_name,
+        source_sha256=source_sha256,
+        effort=effort,
+        seed=seed,
+        images=len(images),
+        images_sha256=calibration.sha256,
+        steps=plan.steps,
     )
+    return assemble(replace(start, weights=weights, activations=activations), row, provenance)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Where learning starts.
+
+    Attributes:
+        nodes: the rewritten, balanced network, in float.
+        weights: its weights, rounded.
+        activations: its tensors' scales.
+        float_nodes: nodes that stay in floating point.
+    """
+
+    nodes: SpanNodes
+    weights: dict[str, QWeight]
+    activations: dict[str, QParams]
+    float_nodes: tuple[str, ...] = ()
 
 
 def prepare(
@@ -126,14 +152,71 @@ def prepare(
     calibration: CalibrationSet,
     plan: Effort,
     progress: Progress = silent,
-) -> tuple[SpanNodes, dict[str, QWeight], dict[str, QParams]]:
-    """The rewritten, balanced network and, as a start for learning, its rounded weights and its ranges."""
+) -> Start:
+    """Everything before learning: rewrite, balance, ranges, rounded weights."""
     nodes = rewrite(network)
     crops = calibration.crops(plan.crops, plan.side)
     balance(nodes, crops)
     samples = observe(nodes, crops, seed=calibration.seed, progress=progress)
     activations = choose_ranges(nodes, recipe, samples)
-    return nodes, round_weights(nodes, samples, activations, progress), activations
+    float_nodes: tuple[str, ...] = ()
+    if recipe.mixed:
+        float_nodes, activations = choose_float_nodes(nodes, activations, samples)
+    weights = round_weights(nodes, samples, activations, progress)
+    return Start(nodes=nodes, weights=weights, activations=activations, float_nodes=float_nodes)
+
+
+def resumable(
+    learner: Learner, path: Path | None, run_key: str
+) -> tuple[int, torch.optim.Optimizer, Callable[[int, torch.optim.Optimizer], None]]:
+    """Steps done before, Adam as it was then, and what to call after each step to keep both.
+
+    Args:
+        learner: gets the state in the file, if there is one.
+        path: the file; None to keep nothing.
+        run_key: what the run is of; a file of another run is refused.
+
+    Raises:
+        InputError: the file is of another run, or no such file at all.
+    """
+    optimizer, done = new_optimizer(learner), 0
+    if path is not None and path.exists():
+        if not is_zipfile(path):
+            raise InputError(f"{path} is no state of a quantization; remove it or name another")
+        try:
+            state = torch.load(path, weights_only=True)
+            if state["run"] != run_key:
+                raise InputError(
+                    f"{path} is of another run (other recipe, effort, seed, images or weights); "
+                    "remove it or name another"
+                )
+            learner.load_state_dict(state["learner"])
+            optimizer.load_state_dict(state["optimizer"])
+            done = state["done"]
+        except (KeyError, RuntimeError, UnpicklingError, EOFError) as error:
+            raise InputError(f"{path} is no state of a quantization; remove it or name another") from error
+
+    def keep(steps: int, adam: torch.optim.Optimizer) -> None:
+        if path is not None and steps % KEEP_EVERY == 0:
+            with written_whole(path, overwrite=True) as scratch:
+                torch.save(
+                    {
+                        "run": run_key,
+                        "done": steps,
+                        "learner": learner.state_dict(),
+                        "optimizer": adam.state_dict(),
+                    },
+                    scratch,
+                )
+
+    return done, optimizer, keep
+
+
+def _fingerprint(network: SpanDeploy) -> str:
+    digest = hashlib.sha256(repr(network.config).encode())
+    for name, value in network.state_dict().items():
+        digest.update(name.encode() + value.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def fixed_names(nodes: SpanNodes) -> frozenset[str]:
@@ -211,21 +294,17 @@ def _qparams(node: Node, nodes: SpanNodes, sample: Sample, dtype: Literal["int8"
     return QParams(scale=scale, zero_point=max(-128, min(127, round(-128 - low / scale))))
 
 
-def assemble(
-    nodes: SpanNodes,
-    recipe: Recipe,
-    weights: dict[str, QWeight],
-    activations: dict[str, QParams],
-    provenance: Provenance,
-) -> QuantizedSpan:
+def assemble(start: Start, recipe: Recipe, provenance: Provenance) -> QuantizedSpan:
     """The parts as one object, its network holding exactly the kernels that the integers stand for."""
-    convs = {name: plain_conv(weight, nodes.conv(name).groups) for name, weight in weights.items()}
+    nodes = start.nodes
+    convs = {name: plain_conv(weight, nodes.conv(name).groups) for name, weight in start.weights.items()}
     return QuantizedSpan(
         config=nodes.config,
         recipe=recipe.name,
         method="ptq",
         network=SpanNodes(nodes.config, nodes.nodes, convs).eval(),
-        weights=weights,
-        activations=activations,
+        weights=start.weights,
+        activations=start.activations,
+        float_nodes=start.float_nodes,
         provenance=provenance,
     )

@@ -120,10 +120,10 @@ def _span(network: SpanDeploy, build: _Build) -> tuple[Groups, tuple[str, ...]]:
         [
             build.conv("conv_cat.2", one.out, slices[2], None),
             build.conv("conv_cat.3", ends.activated, slices[3], None),
-            build.conv("conv_cat.1", ends.out, *_merged(network.conv_2, slices[1], cat.bias)),
             build.conv(
                 "conv_cat.0", image, *chain_pointwise_last(kernel, bias, slices[0].double(), nothing.double())
             ),
+            build.conv("conv_cat.1", ends.out, *_merged(network.conv_2, slices[1], cat.bias)),
         ],
     )
     _output(build, mixed[-1], network.upsampler[0])

@@ -58,7 +58,8 @@ def _patches(conv: nn.Conv2d, inputs: Tensor) -> Tensor:
 
 def nearest(conv: nn.Conv2d) -> QWeight:
     """Each weight to the nearest integer, at the scale at which nothing is clipped."""
-    scale = (conv.weight.abs().amax((1, 2, 3)) / LIMIT).clamp(min=1e-12)
+    scale = conv.weight.abs().amax((1, 2, 3)) / LIMIT
+    scale = torch.where(scale > 0, scale, scale.max())
     assert conv.bias is not None
     values = torch.round(conv.weight / scale.view(-1, 1, 1, 1)).clamp(-LIMIT, LIMIT)
     return QWeight(values=values.to(torch.int8), scale=scale, bias=conv.bias.clone())

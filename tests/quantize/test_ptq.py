@@ -1,0 +1,150 @@
+"""Post-training quantization of small networks: steps help, runs repeat and resume, bad input is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models import InputError, SpanDeploy
+from quantize import quantize_ptq, simulate
+from quantize.calibration import CalibrationSet
+from quantize.graph import IMAGE
+from quantize.ptq import EFFORTS, prepare
+from quantize.quantized import QuantizedSpan
+from quantize.ranges import Sample, best_range, observe
+from quantize.recipe import recipe_named
+from quantize.rewrite import rewrite
+from quantize.rounding import compensated, input_moments, nearest
+
+
+def error_of(quantized: QuantizedSpan, network: SpanDeploy, frame: np.ndarray) -> float:
+    lr = torch.from_numpy(frame).permute(2, 0, 1)[None] / 255
+    with torch.no_grad():
+        return float((simulate(quantized, lr) - network(lr).clamp(0, 1)).abs().mean() * 255)
+
+
+@pytest.mark.parametrize("recipe", ["w8", "w8a8", "w8a16", "w8a8_mixed"])
+def test_output_is_near_the_float_network(recipe: str, network: SpanDeploy, frames: list[np.ndarray]) -> None:
+    quantized = quantize_ptq(network, recipe=recipe, images=frames[:3], effort="smoke")
+    assert error_of(quantized, network, frames[3]) < {"w8a8": 3.0, "w8a8_mixed": 3.0}.get(recipe, 1.0)
+
+
+def test_same_seed_same_numbers(network: SpanDeploy, frames: list[np.ndarray]) -> None:
+    runs = [
+        quantize_ptq(network, recipe="w8a8", images=frames, effort="smoke", seed=seed) for seed in (3, 3, 4)
+    ]
+    assert runs[0].activations == runs[1].activations
+    assert runs[0].activations != runs[2].activations
+    assert runs[0].provenance.images_sha256 == runs[2].provenance.images_sha256
+
+
+def test_mixed_keeps_some_nodes_in_floating_point(network: SpanDeploy, frames: list[np.ndarray]) -> None:
+    quantized = quantize_ptq(network, recipe="w8a8_mixed", images=frames, effort="smoke")
+    names = [node.name for node in quantized.network.nodes]
+    assert 0 < len(quantized.float_nodes) < len(names) / 2
+    assert 0 < len(set(names) - set(quantized.activations)) < len(names) / 2
+    for name in set(names) - set(quantized.activations):
+        readers = quantized.network.consumers(name)
+        assert name in quantized.float_nodes
+        assert all(reader.name in quantized.float_nodes for reader in readers)
+
+
+def test_a_stopped_run_goes_on_to_the_same_result(
+    network: SpanDeploy, frames: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quantize.ptq.KEEP_EVERY", 1)
+    whole = quantize_ptq(network, recipe="w8a8", images=frames, effort="smoke")
+
+    def stop(stage: str, done: int, total: int, detail: str = "") -> None:
+        if stage == "learn" and done == 2:
+            raise KeyboardInterrupt
+
+    state = tmp_path / "state"
+    with pytest.raises(KeyboardInterrupt):
+        quantize_ptq(network, recipe="w8a8", images=frames, effort="smoke", resume=state, progress=stop)
+    assert state.exists()
+    with pytest.raises(InputError, match="is of another run"):
+        quantize_ptq(network, recipe="w8", images=frames, effort="smoke", resume=state)
+    resumed = quantize_ptq(network, recipe="w8a8", images=frames, effort="smoke", resume=state)
+    assert resumed.activations == whole.activations
+    assert all(torch.equal(w.values, whole.weights[n].values) for n, w in resumed.weights.items())
+    assert not state.exists()
+
+
+def test_a_file_that_is_no_state_is_refused(
+    network: SpanDeploy, frames: list[np.ndarray], tmp_path: Path
+) -> None:
+    (tmp_path / "state").write_bytes(b"something else")
+    with pytest.raises(InputError, match="is no state of a quantization"):
+        quantize_ptq(network, recipe="w8", images=frames, effort="smoke", resume=tmp_path / "state")
+
+
+def test_recipes_without_integers_are_refused(network: SpanDeploy, frames: list[np.ndarray]) -> None:
+    with pytest.raises(InputError, match="fp16 has no integer weights"):
+        quantize_ptq(network, recipe="fp16", images=frames)
+    with pytest.raises(InputError, match="there is no recipe 'w4'"):
+        quantize_ptq(network, recipe="w4", images=frames)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ([], "no calibration images"),
+        ([np.zeros((40, 40, 3), np.float32)], "calibration image 1 is float32"),
+        ([np.zeros((40, 40, 3), np.uint8), np.zeros((8, 40, 3), np.uint8)], "calibration image 2 is 8x40"),
+    ],
+)
+def test_unusable_images_are_refused(images: list[np.ndarray], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        CalibrationSet.of(images)
+
+
+def test_crops_repeat_and_are_whole_pixels(frames: list[np.ndarray]) -> None:
+    calibration = CalibrationSet.of(frames, seed=1)
+    first, again, other = (calibration.crops(3, 20, draw=draw) for draw in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal((first * 255).round() / 255, first)
+    assert CalibrationSet.of(frames).sha256 == calibration.sha256
+    assert CalibrationSet.of(frames[::-1]).sha256 != calibration.sha256
+
+
+def test_a_range_ignores_what_does_not_matter() -> None:
+    values = torch.cat([torch.linspace(-100, -10, 500), torch.linspace(-1, 1, 500)]).view(1, 1, 1, -1)
+    weights = torch.where(values < -5, 0.0, 1.0)
+    low, high = best_range(Sample(values=values, weights=weights))
+    assert -2 < low < -0.9 and 0.9 < high <= 1.0
+    low, _ = best_range(Sample(values=values, weights=torch.ones_like(values)))
+    assert low < -90
+
+
+def test_weights_predict_the_output_error(network: SpanDeploy, frames: list[np.ndarray]) -> None:
+    nodes = rewrite(network)
+    crops = CalibrationSet.of(frames).crops(4, 24)
+    samples = observe(nodes, crops, probes=8)
+    name, generator = "conv_cat", torch.Generator().manual_seed(0)
+    disturbance = 1e-3 * torch.randn(samples[name].values.shape, generator=generator)
+    predicted = float((samples[name].weights * disturbance.square()).sum())
+    from quantize.learn import output_error
+
+    with torch.no_grad():
+        disturbed = nodes.run(crops, tensor=lambda n, v: v + disturbance if n == name else v)
+        measured = float(output_error(disturbed, nodes(crops))) * 255**2
+    assert measured == pytest.approx(predicted, rel=0.25)
+    assert samples[IMAGE].values.equal(crops)
+
+
+def test_compensated_rounding_beats_the_nearest(network: SpanDeploy, frames: list[np.ndarray]) -> None:
+    calibration = CalibrationSet.of(frames)
+    start = prepare(network, recipe_named("w8"), calibration, EFFORTS["smoke"])
+    conv = start.nodes.conv("block_2.c1_r")
+    inputs = torch.nn.functional.avg_pool2d(torch.randn(4, 8, 40, 40), 5, 1)
+    moments = input_moments(conv, inputs, inputs, torch.ones(4, 8, 36, 36))
+
+    def error(weight: object) -> float:
+        difference = weight.kernel() - conv.weight  # type: ignore[attr-defined]
+        shift = weight.bias - conv.bias  # type: ignore[attr-defined]
+        out = torch.nn.functional.conv2d(inputs, difference, shift, padding=1)
+        return float(out.square().mean())
+
+    assert error(compensated(conv, moments)) < 0.7 * error(nearest(conv))
