@@ -87,7 +87,7 @@ class KnownQuantizer(Quantizer):  # type: ignore[misc]
             made[name]: self._spec(name) for name in ours.inputs if self._spec(name) is not None
         }
         output = self._spec(ours.name)
-        if ours.op == "pixel_shuffle" and output is not None:
+        if ours.op == "pixel_shuffle" and output is not None and inputs:
             output = SharedQuantizationSpec((made[ours.inputs[0]], node))
         if ours.op == "conv2d":
             weight = node.args[1]
