@@ -170,7 +170,7 @@ def refuse_taken(path: Path, *, overwrite: bool) -> None:
     Raises:
         InputError: one of them exists and `overwrite` is false.
     """
-    refuse_existing(path, overwrite=overwrite)
+    refuse_existing(path, overwrite=overwrite, folder=path.suffix == ".mlpackage")
     refuse_existing(sidecar_path(path), overwrite=overwrite)
 
 

@@ -73,7 +73,7 @@ def to_saved_model(network: SpanDeploy, *, out: Path, overwrite: bool = False) -
             written.
     """
     require_tensorflow()
-    refuse_existing(out, overwrite=overwrite)
+    refuse_existing(out, overwrite=overwrite, folder=True)
     with written_whole(out, overwrite=overwrite) as scratch, quiet():
         import tensorflow as tf
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from models.errors import InputError
@@ -28,8 +28,8 @@ FORMATS = {
 }
 """Suffixes of the image files that are read."""
 
-DECODERS = (*sorted(set(FORMATS.values())), "MPO")
-"""MPO is the JPEG that some phones write, with a second picture behind the first."""
+DECODERS = tuple(sorted(set(FORMATS.values())))
+"""JPEG's takes MPO too, the JPEG that some phones write, with a second picture behind the first."""
 READABLE = "PNG, JPEG, BMP, WebP or TIFF"
 
 PLAIN_MODES = {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB"}
@@ -174,6 +174,8 @@ def _upright(path: Path) -> Image.Image:
             _refuse_if_several(image, path)
             upright = ImageOps.exif_transpose(image)
             upright.load()
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path} cannot be read: it is empty, damaged or not {READABLE}") from error
     except BROKEN_FILE_ERRORS as error:
         raise InputError(
             f"{path} cannot be read: {_one_line(error)}; it is damaged, truncated or not {READABLE}"

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from models.errors import InputError
+from models.files import is_inside
 
 
 def refuse_taken_folder(out: Path, *, overwrite: bool) -> None:
@@ -46,9 +47,9 @@ def output_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         yield scratch / "new"
         _move_in(scratch / "new", out, aside=scratch / "old")
     except OSError as error:
-        if error.filename is not None and not str(error.filename).startswith((str(scratch), str(out))):
+        if error.filename is not None and not any(is_inside(error.filename, f) for f in (scratch, out)):
             raise
-        raise InputError(f"cannot write {out}: {error.strerror}; nothing was changed") from error
+        raise InputError(f"cannot write {out}: {error.strerror or error}; nothing was changed") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -32,14 +32,25 @@ def size_of(path: Path) -> int:
     return path.stat().st_size
 
 
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
+def refuse_existing(path: Path, *, overwrite: bool, folder: bool = False) -> None:
     """Refuse to write over `path`, before any work is done.
 
+    Args:
+        path: what is to be written.
+        overwrite: whether it may be replaced.
+        folder: whether it is to be a folder; a file never replaces a folder and what is in it.
+
     Raises:
-        InputError: `path` exists and `overwrite` is false.
+        InputError: `path` exists and `overwrite` is false, or is a folder and a file is to be written.
     """
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already; give --overwrite to replace it, or another name")
+    if path.is_dir() and not folder:
+        raise InputError(_folder_for_file(path))
+
+
+def _folder_for_file(path: Path) -> str:
+    return f"{path} is a folder, which a file would replace with all that is in it; give another name"
 
 
 def refuse_unwritable(path: Path) -> None:
@@ -62,12 +73,13 @@ def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     If the block fails, whatever was written is removed and an earlier `path` is left as it was.
 
     Raises:
-        InputError: `path` exists and `overwrite` is false, its folder cannot be written, or the disk is full.
+        InputError: `path` exists and `overwrite` is false, or is a folder and the block made a file; its
+            folder cannot be written, or the disk is full.
     """
-    refuse_existing(path, overwrite=overwrite)
+    refuse_existing(path, overwrite=overwrite, folder=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.absolute().parent))
     except OSError as error:
         raise InputError(
             f"cannot write {path}: {error.strerror}; choose a folder that can be written"
@@ -76,11 +88,16 @@ def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         yield scratch / path.name
         _move_into_place(scratch / path.name, path, scratch)
     except OSError as error:
-        if error.filename is not None and not str(error.filename).startswith(str(path.parent)):
+        if error.filename is not None and not is_inside(error.filename, path.parent):
             raise
-        raise InputError(f"cannot write {path}: {error.strerror}; nothing was changed") from error
+        raise InputError(f"cannot write {path}: {error.strerror or error}; nothing was changed") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def is_inside(name: object, folder: Path) -> bool:
+    """Whether the file that an `OSError` names lies in `folder`, or is it."""
+    return Path(str(name)).resolve().is_relative_to(folder.resolve())
 
 
 def _move_into_place(new: Path, path: Path, scratch: Path) -> None:
@@ -88,6 +105,8 @@ def _move_into_place(new: Path, path: Path, scratch: Path) -> None:
     if not path.is_dir():
         new.replace(path)
         return
+    if not new.is_dir():
+        raise InputError(_folder_for_file(path))
     aside = scratch / f"{path.name}.previous"
     path.replace(aside)
     try:

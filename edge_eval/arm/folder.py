@@ -94,7 +94,7 @@ def prepare_folder(
         InputError: the folder exists, a package client is missing, or one fails: its last words are given.
     """
     target = default_folder() if folder is None else folder
-    refuse_existing(target, overwrite=overwrite)
+    refuse_existing(target, overwrite=overwrite, folder=True)
     _require_clients()
     with written_whole(target, overwrite=overwrite) as scratch:
         scratch.mkdir()

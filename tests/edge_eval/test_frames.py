@@ -42,6 +42,15 @@ def test_jpeg_is_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_frame(tmp_path / "a.jpg"), flat, atol=1)
 
 
+def test_of_an_mpo_the_first_picture_is_read(tmp_path: Path) -> None:
+    """The JPEG that some phones write, with a second picture behind the first."""
+    first, second = (np.full((16, 16, 3), level, np.uint8) for level in (40, 200))
+    Image.fromarray(first).save(
+        tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[Image.fromarray(second)]
+    )
+    assert np.abs(read_frame(tmp_path / "a.jpg").astype(int) - first).max() <= 2
+
+
 def test_grey_becomes_rgb_and_stays_grey(tmp_path: Path) -> None:
     Image.fromarray(GREY).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_frame(tmp_path / "a.png"), np.repeat(GREY[:, :, None], 3, 2))
@@ -167,7 +176,7 @@ def test_truncated_files_are_refused_by_name(tmp_path: Path, suffix: str, share:
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("hello")
     with pytest.raises(
-        InputError, match=r"a\.png cannot be read: .* not BMP|not PNG, JPEG, BMP, WebP or TIFF"
+        InputError, match=r"a\.png cannot be read: it is empty, damaged or not PNG, JPEG, BMP, WebP or TIFF$"
     ):
         read_frame(tmp_path / "a.png")
     Image.fromarray(GREY).save(tmp_path / "b.gif")

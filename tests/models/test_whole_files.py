@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from models import InputError
-from models.files import sha256_of, size_of, written_whole
+from models.files import refuse_existing, sha256_of, size_of, written_whole
 
 
 def names_in(folder: Path) -> list[str]:
@@ -32,6 +32,20 @@ def test_a_folder_replaces_a_folder(tmp_path: Path) -> None:
             (scratch / content).write_text(content)
     assert names_in(path) == ["two"]
     assert names_in(tmp_path) == ["a.mlpackage"]
+
+
+def test_a_file_never_replaces_a_folder(tmp_path: Path) -> None:
+    path = tmp_path / "photographs"
+    path.mkdir()
+    (path / "a.png").write_bytes(b"dear")
+    message = f"{path} is a folder, which a file would replace with all that is in it; give another name"
+    with pytest.raises(InputError) as early:
+        refuse_existing(path, overwrite=True)
+    with pytest.raises(InputError) as late, written_whole(path, overwrite=True) as scratch:
+        scratch.write_bytes(b"{}")
+    assert str(early.value) == str(late.value) == message
+    assert names_in(tmp_path) == ["photographs"] and names_in(path) == ["a.png"]
+    refuse_existing(path, overwrite=True, folder=True)
 
 
 @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
@@ -71,6 +85,20 @@ def test_a_full_disk(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught, written_whole(path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert str(caught.value) == f"cannot write {path}: No space left on device; nothing was changed"
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [OSError("encoder error -2"), OSError(errno.EIO, "Input/output error")])
+def test_errors_name_the_path_as_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """Also where the error has no number, as some of Pillow's."""
+    monkeypatch.chdir(tmp_path)
+    message = "^cannot write a.bin: (enc|Inp).* error.*; nothing was changed$"
+    with pytest.raises(InputError, match=message), written_whole(Path("a.bin")) as scratch:
+        if error.errno:
+            error.filename = str(scratch.resolve())
+        raise error
     assert names_in(tmp_path) == []
 
 
