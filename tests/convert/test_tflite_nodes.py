@@ -303,3 +303,9 @@ def test_real_networks_lose_no_more_in_the_file_than_in_the_simulation(tmp_path,
 def test_the_same_network_gives_the_same_bytes(tmp_path):
     files = [converted_to(tmp_path / name, quantized_network("w8a8")).read_bytes() for name in ("one", "two")]
     assert files[0] == files[1]
+
+
+def test_xnnpack_takes_real_networks_in_one_part_too(tmp_path, real):
+    """Its kernels refuse ratios of scales beyond some powers of two; real weights and ranges stay within."""
+    delegation = xnnpack_delegation(converted_to(tmp_path, real[1]))
+    assert (delegation.partitions, delegation.left) == (1, {"QUANTIZE": 2})
