@@ -4,13 +4,26 @@ from importlib import metadata
 
 import click
 
-from . import bench, convert, evaluate, inspect, prepare_aarch64, report, run, train, upscale
+from . import (
+    bench,
+    convert,
+    estimate,
+    evaluate,
+    inspect,
+    prepare_aarch64,
+    quantize,
+    report,
+    run,
+    train,
+    upscale,
+)
 from .outcome import Program, stop_on_signals
 
 EPILOG = """\b
 Start here:
   span-edge run spanx4_ch48.pth                      everything, into out/
   span-edge run spanx4_ch48.pth --data Set5 --max-drop 0.1
+  span-edge quantize spanx4_ch48.pth --effort best -o span_w8a8.safetensors
   span-edge upscale photo.jpg --model out/spanx4_ch48_fp16.tflite -o big/
 
 \b
@@ -41,9 +54,11 @@ def span_edge() -> None:
 COMMANDS = (
     run.run,
     inspect.inspect,
+    quantize.quantize,
     convert.convert,
     evaluate.evaluate,
     bench.bench,
+    estimate.estimate,
     upscale.upscale,
     train.train,
     report.report,
