@@ -15,9 +15,6 @@ Frame = NDArray[np.uint8]
 SMALLEST_SIDE = 16
 """Images with a shorter side are refused: the network sees mostly its own padding."""
 
-STRETCHED_EVERY = 4
-"""One crop in so many has its contrast raised: see `stretched`."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationSet:
@@ -80,16 +77,5 @@ class CalibrationSet:
         for i in range(count):
             frame = self.frames[chosen[i % len(chosen)]]
             y, x = (random.integers(0, length - side + 1) for length in frame.shape[:2])
-            crop = frame[y : y + side, x : x + side].transpose(2, 0, 1)
-            crops.append(stretched(crop, random) if i % STRETCHED_EVERY == STRETCHED_EVERY - 1 else crop)
+            crops.append(frame[y : y + side, x : x + side].transpose(2, 0, 1))
         return torch.from_numpy(np.stack(crops)).float() / 255
-
-
-def stretched(crop: Frame, random: np.random.Generator) -> Frame:
-    """The crop with its contrast raised 2 to 6 times, sometimes inverted, saturated at black and white.
-
-    Photographs hold few edges from black to white; text and drawings are made of them.
-    """
-    gain = random.uniform(2, 6) * random.choice([-1, 1])
-    mean = crop.mean(axis=(1, 2), keepdims=True)
-    return np.clip(np.rint((crop - mean) * gain + 127.5), 0, 255).astype(np.uint8)

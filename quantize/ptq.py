@@ -56,8 +56,8 @@ class Effort:
 
 EFFORTS: dict[EffortName, Effort] = {
     "smoke": Effort(crops=2, side=24, steps=2, batch=1),
-    "fast": Effort(crops=12, side=48, steps=60, batch=4),
-    "best": Effort(crops=24, side=48, steps=600, batch=8),
+    "fast": Effort(crops=24, side=48, steps=100, batch=4),
+    "best": Effort(crops=24, side=48, steps=1200, batch=8),
 }
 
 FIXED_SCALES: dict[str, dict[str, tuple[float, int]]] = {
