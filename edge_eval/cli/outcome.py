@@ -1,9 +1,10 @@
 """How a command ends: exit codes, and one line on stderr for everything that is not a bug."""
 
+import errno
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -51,18 +52,19 @@ class Program(click.Group):
         try:
             code = super().main(args, prog_name, **{**extra, "standalone_mode": False})
             sys.stdout.flush()
-        except click.ClickException as error:
+        except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             return error.exit_code
-        except InputError as error:
-            return _say(f"error: {error}", BAD_INPUT)
-        except GateError as error:
-            return _say("\n".join(f"FAILED {line}" for line in error.failures), GATE_FAILED)
-        except (click.Abort, Interruption):
-            return _say("interrupted; no file was left half-written", INTERRUPTED)
         except BrokenPipeError:
             _drop_stdout()
             return PIPE_CLOSED
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            where = f"the disk of {error.filename}" if error.filename else "a disk, perhaps that of TMPDIR,"
+            return _say(f"error: {where} is full; make room on it", BAD_INPUT)
+        except tuple(ENDS) as error:
+            return _say(*next(end(error) for kind, end in ENDS.items() if isinstance(error, kind)))
         return code if isinstance(code, int) else DONE
 
 
@@ -92,6 +94,32 @@ def raise_if_asked_to_stop() -> None:
     """
     if _asked_to_stop:
         raise _asked_to_stop[0]
+
+
+def _usage(error: click.ClickException) -> tuple[str, int]:
+    """What click has to say, and whose help says more."""
+    text = " ".join(error.format_message().split()).rstrip(".")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"error: {text}" + (f"; see {context.command_path} --help" if context else ""), error.exit_code
+
+
+def _interrupted(_error: BaseException) -> tuple[str, int]:
+    return "interrupted; no file was left half-written", INTERRUPTED
+
+
+def _no_memory(error: MemoryError) -> tuple[str, int]:
+    return f"error: not enough memory ({error or 'no more is said'}); give a smaller size or image", BAD_INPUT
+
+
+ENDS: Mapping[type[Exception], Callable[[Any], tuple[str, int]]] = {
+    InputError: lambda error: (f"error: {error}", BAD_INPUT),
+    GateError: lambda error: ("\n".join(f"FAILED {line}" for line in error.failures), GATE_FAILED),
+    click.ClickException: _usage,
+    click.Abort: _interrupted,
+    Interruption: _interrupted,
+    MemoryError: _no_memory,
+}
+"""What is said and the exit code, for each end that is no bug."""
 
 
 def _say(text: str, code: int) -> int:

@@ -25,7 +25,7 @@ from rich.progress import (
 )
 
 from models.errors import InputError
-from models.files import refuse_existing, written_whole
+from models.files import refuse_existing, refuse_unwritable, written_whole
 
 from .outcome import GateError, raise_if_asked_to_stop
 
@@ -39,6 +39,7 @@ _EXPECTED = (
     InputError,
     GateError,
     KeyboardInterrupt,
+    MemoryError,
     BrokenPipeError,
     click.ClickException,
     click.Abort,
@@ -86,13 +87,14 @@ class Terminal:
 
 
 def refuse_taken_json(target: str | None, *, overwrite: bool) -> None:
-    """Refuse to write over the file that `--json` names, before any work is done.
+    """Refuse to write the file that `--json` names, before any work is done.
 
     Raises:
-        InputError: it exists and `overwrite` is false.
+        InputError: it exists and `overwrite` is false, or its folder cannot be written.
     """
     if target is not None and target != "-":
         refuse_existing(Path(target), overwrite=overwrite)
+        refuse_unwritable(Path(target))
 
 
 @contextmanager
