@@ -13,6 +13,7 @@ from models.progress import Progress, silent
 
 from . import metrics
 from .datasets import Dataset, Sample
+from .quantized_file import QuantizedCheckpoint
 from .runner import FloatImage, Runner, require_finite, to_frame, to_image
 from .tiling import fill_up, run_tiled, tile_for
 
@@ -36,8 +37,8 @@ class Subject:
     method: str | None
 
     @classmethod
-    def of(cls, model: "Artifact | Checkpoint") -> "Subject":
-        """The subject that an artifact, or a checkpoint in float32, is."""
+    def of(cls, model: "Artifact | Checkpoint | QuantizedCheckpoint") -> "Subject":
+        """The subject that an artifact, or a checkpoint run by PyTorch, is."""
         if isinstance(model, Artifact):
             info = model.info
             return cls(
@@ -47,12 +48,13 @@ class Subject:
                 recipe=info.recipe,
                 method=info.source.method,
             )
+        quantized = model.quantized if isinstance(model, QuantizedCheckpoint) else None
         return cls(
             artifact=Path(model.path).name,
             sha256=model.sha256,
             format="checkpoint",
-            recipe="fp32",
-            method=None,
+            recipe=quantized.recipe if quantized else "fp32",
+            method=quantized.method if quantized else None,
         )
 
 

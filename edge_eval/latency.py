@@ -22,6 +22,7 @@ from models.errors import InputError
 from models.files import size_of
 from models.progress import Progress, silent
 
+from .quantized_file import is_quantized, load_quantized_checkpoint
 from .runner import FloatImage, Runner
 from .runtimes.table import RUNTIMES, available_cores, default_runtime, kind_of, open_runner
 
@@ -32,6 +33,7 @@ ROUNDS = 5
 EMULATED = {
     "coreml": "runtime {} emulates Core ML's numbers; its time is not a latency. Run it on a Mac or device.",
     "tflite": "runtime {} emulates an Arm core's numbers; its time is not a latency. Run it on a device.",
+    "checkpoint": "runtime {} simulates integers in float; its time is not a latency. Convert it first.",
 }
 """Why an emulator of a kind of file is not timed."""
 
@@ -157,6 +159,8 @@ def _mil_ops(path: Path) -> dict[str, int]:
 def _torch_ops(path: Path) -> dict[str, int]:
     from models import load_checkpoint, reparameterize
 
+    if is_quantized(path):
+        return load_quantized_checkpoint(path).ops
     network = reparameterize(load_checkpoint(path).network)
     names = [type(module).__name__ for module in network.modules() if not list(module.children())]
     return {name: names.count(name) for name in sorted(set(names))}
@@ -199,7 +203,7 @@ class _Contender:
 
     @property
     def is_emulator(self) -> bool:
-        return RUNTIMES[self.runtime].is_emulator
+        return RUNTIMES[self.runtime].is_emulator or bool(getattr(self.runner, "is_simulation", False))
 
     def run(self, runs: int, *, warmup: int) -> None:
         """Take a turn."""

@@ -1,17 +1,24 @@
-"""The main job: one checkpoint to converted files, evaluated, timed and reported."""
+"""The main job: one checkpoint to quantized and converted files, evaluated, timed and reported."""
 
 import json
-from collections.abc import Mapping
+import tempfile
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convert.artifact import Source
 from models.errors import InputError
 from models.progress import Progress, renamed, silent
+from quantize.recipe import recipe_named
 
+from .agreement import Agreed, Agreement
 from .gates import Gates
 from .output_folder import output_folder
+from .quantization import Quantization, quantize_network
+from .quantized_file import QuantizedCheckpoint, load_quantized_checkpoint
 from .report_data import (
     BENCH_FILE,
     EVAL_FILE,
@@ -30,10 +37,14 @@ if TYPE_CHECKING:
     from convert.artifact import Artifact, FormatName
     from models.checkpoint import Checkpoint
     from models.deploy import SpanDeploy
+    from quantize.quantized import QuantizedSpan
 
-    from .datasets import Dataset
+    from .datasets import Dataset, Sample
     from .evaluate import Evaluation, FloatReference
     from .latency import Latency
+    from .runner import FloatImage
+
+    Look = Callable[[Sample, FloatImage, FloatImage], None]
 
 EVALUATION_TILE = (512, 512)
 """Tiles for networks that take any size, so that large photographs fit in memory; the result is the same."""
@@ -47,9 +58,11 @@ class Job:
         checkpoint: where the network came from.
         network: the folded network.
         dataset: images to evaluate on, of the network's scale.
-        recipes: rows of `RECIPES`, each made in every format.
+        recipes: rows of `RECIPES`, each made in every format that has it.
         formats: rows of `FORMATS`.
         size: (H, W) in LR pixels that the files are made for.
+        quantization: how, where a recipe needs it.
+        quantized: a quantized checkpoint of the network, which then need not be made.
         threads: CPU threads, None for all.
         runs: timed runs per file; 0 leaves timing out.
         gates: limits that the files have to keep.
@@ -62,6 +75,8 @@ class Job:
     recipes: tuple[str, ...]
     formats: tuple["FormatName", ...]
     size: tuple[int, int]
+    quantization: Quantization | None = None
+    quantized: QuantizedCheckpoint | None = None
     threads: int | None = None
     runs: int = 30
     gates: Gates = field(default_factory=Gates)
@@ -70,10 +85,11 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one artifact so far."""
+    """What became of one artifact, or of one quantized checkpoint, so far."""
 
     step: Step
     artifact: "Artifact | None" = None
+    quantized: QuantizedCheckpoint | None = None
     evaluation: "Evaluation | None" = None
     picture: Picture | None = None
 
@@ -87,10 +103,11 @@ class Outcome:
 
 
 def run_pipeline(job: Job, *, out: Path, overwrite: bool = False, progress: Progress = silent) -> Report:
-    """Convert, evaluate, time and report, into the folder `out`.
+    """Quantize, convert, evaluate, time and report, into the folder `out`.
 
-    The folder gets the artifacts with their sidecars, `eval.json`, `bench.json`, `run.json`, `report.html`
-    and `pictures/`, all at once at the end: if anything fails before, nothing in it changes.
+    The folder gets the quantized checkpoints, the artifacts with their sidecars, `eval.json`, `bench.json`,
+    `run.json`, `report.html` and `pictures/`, all at once at the end: if anything fails before, nothing in it
+    changes.
 
     Args:
         job: what to do.
@@ -104,39 +121,104 @@ def run_pipeline(job: Job, *, out: Path, overwrite: bool = False, progress: Prog
     Raises:
         InputError: `out` is taken or cannot be written.
     """
-    with output_folder(out, overwrite=overwrite) as folder:
+    with output_folder(out, overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as scratch:
+        quantized = {
+            recipe: quantize_one(job, recipe, folder, progress)
+            for recipe in job.recipes
+            if recipe_named(recipe).calibrated and _is_made(job, recipe)
+        }
         converted = [
-            convert_one(job, format_name, recipe, folder, progress)
+            convert_one(job, format_name, recipe, folder, quantized=quantized.get(recipe), progress=progress)
             for format_name in job.formats
             for recipe in job.recipes
         ]
-        reference = float_reference(job)
-        evaluated = [evaluate_one(job, outcome, reference, folder, progress) for outcome in converted]
+        reference, agreement = float_reference(job), Agreement(Path(scratch))
+        evaluated = [
+            evaluate_one(job, outcome, reference, folder, agreement=agreement, progress=progress)
+            for outcome in (*quantized.values(), *converted)
+        ]
         outcomes, latencies = time_all(job, evaluated, progress)
-        _write_results(folder, job, outcomes, latencies)
+        _write_results(folder, job, outcomes, latencies, agreement.results())
         report = read_report(folder)
         (folder / HTML_FILE).write_text(report_html(report), encoding="utf-8")
     return replace(report, folder=out)
 
 
+def _is_made(job: Job, recipe: str) -> bool:
+    """Whether any of the job's formats has the recipe."""
+    return any(format_name in recipe_named(recipe).formats for format_name in job.formats)
+
+
+def quantize_one(job: Job, recipe: str, folder: Path, progress: Progress = silent) -> Outcome:
+    """The quantized checkpoint that every format of the recipe is made from; what is refused is FAILED."""
+    path = folder / f"{job.checkpoint.name}_{recipe}.safetensors"
+    step = Step(artifact=path.name, format="checkpoint", recipe=recipe, status="OK")
+    source = Source(name=job.checkpoint.name, sha256=job.checkpoint.sha256)
+    start = time.monotonic()
+    try:
+        if job.quantized is not None:
+            quantized, how = job.quantized.quantized, "as given"
+        else:
+            assert job.quantization is not None, "recipes that need it come with it"
+            quantized = quantize_network(
+                job.network, source, job.quantization, recipe=recipe, progress=named_after(progress, recipe)
+            )
+            how = f"{time.monotonic() - start:.0f} s"
+        quantized.save(path)
+    except InputError as error:
+        return Outcome(step=step).failed(str(error))
+    step = replace(step, method=quantized.method, size_bytes=path.stat().st_size)
+    made = Outcome(step=step, quantized=load_quantized_checkpoint(path))
+    return made.noted(f"quantized: {provenance_text(quantized)}, {how}")
+
+
+def named_after(progress: Progress, recipe: str) -> Progress:
+    """`progress`, told of every stage with the recipe before its name."""
+    return lambda stage, done, total, detail="": progress(f"{recipe}: {stage}", done, total, detail)
+
+
+def provenance_text(quantized: "QuantizedSpan") -> str:
+    """How a quantized network was made, on one line."""
+    made = quantized.provenance
+    return (
+        f"{quantized.method}, effort {made.effort}, {made.steps} steps, seed {made.seed}, "
+        f"{made.images} calibration images (sha256 {made.images_sha256[:12]}...)"
+    )
+
+
 def convert_one(
-    job: Job, format_name: "FormatName", recipe: str, folder: Path, progress: Progress = silent
+    job: Job,
+    format_name: "FormatName",
+    recipe: str,
+    folder: Path,
+    *,
+    quantized: Outcome | None = None,
+    progress: Progress = silent,
 ) -> Outcome:
     """One file of the job; what its converter refuses is FAILED, what the format does not have is SKIPPED."""
-    from convert.artifact import Source
     from convert.formats import FORMATS
 
     row = FORMATS[format_name]
     path = folder / f"{job.checkpoint.name}_{recipe}{row.suffix}"
-    outcome = Outcome(step=Step(artifact=path.name, format=format_name, recipe=recipe, status="OK"))
+    method = quantized.step.method if quantized else None
+    outcome = Outcome(
+        step=Step(artifact=path.name, format=format_name, recipe=recipe, method=method, status="OK")
+    )
     if recipe not in row.recipes:
         reason = f"{row.title} has no recipe {recipe}; it has {', '.join(row.recipes)}"
         return replace(outcome, step=replace(outcome.step, status="SKIPPED", reason=reason))
+    if quantized is not None and quantized.quantized is None:
+        return outcome.failed(f"not quantized: {quantized.step.reason}")
+    made_from = quantized.quantized if quantized else None
     try:
         artifact = row.load_converter()(
-            job.network,
+            made_from.quantized if made_from else job.network,
             recipe=recipe,
-            source=Source(name=job.checkpoint.name, sha256=job.checkpoint.sha256),
+            source=Source(
+                name=job.checkpoint.name,
+                sha256=job.checkpoint.sha256,
+                method=made_from.quantized.method if made_from else None,
+            ),
             out=path,
             progress=renamed(progress, f"convert {path.name}"),
             **_size_argument(format_name, job.size),
@@ -156,31 +238,54 @@ def float_reference(job: Job) -> "FloatReference":
 
 
 def evaluate_one(
-    job: Job, outcome: Outcome, reference: "FloatReference", folder: Path, progress: Progress = silent
+    job: Job,
+    outcome: Outcome,
+    reference: "FloatReference",
+    folder: Path,
+    *,
+    agreement: Agreement,
+    progress: Progress = silent,
 ) -> Outcome:
-    """The quality of one file, and pictures of the image where it loses most."""
+    """The quality of one file, and pictures of the image where it loses most.
+
+    A quantized checkpoint is simulated; its pictures are those of the files, so it gets none.
+    """
     from .evaluate import Subject, evaluate
     from .runtimes.table import open_runner
 
-    if outcome.artifact is None:
+    model = outcome.artifact or outcome.quantized
+    if model is None:
         return outcome
-    worst = WorstImage()
+    worst, step = WorstImage(), outcome.step
+    looks: list[Look] = [worst] if outcome.artifact else []
+    if outcome.artifact and recipe_named(step.recipe).calibrated:
+        looks.append(agreement.collector(step.recipe, step.artifact))
     try:
         evaluation = evaluate(
-            open_runner(outcome.artifact, threads=job.threads),
+            open_runner(model, threads=job.threads),
             reference,
-            Subject.of(outcome.artifact),
+            Subject.of(model),
             small="mirror",
             tile=EVALUATION_TILE,
             progress=progress,
-            look=worst,
+            look=each_of(looks),
         )
     except InputError as error:
-        return outcome.failed(str(error).removeprefix(f"{outcome.step.artifact} "))
-    picture = worst.save(folder / PICTURES_FOLDER, root=folder, artifact=outcome.step.artifact)
+        return outcome.failed(str(error).removeprefix(f"{step.artifact} "))
+    picture = worst.save(folder / PICTURES_FOLDER, root=folder, artifact=step.artifact)
     done = replace(outcome, evaluation=evaluation, picture=picture)
     note = mirrored_note(evaluation)
     return done.noted(note) if note else done
+
+
+def each_of(looks: "list[Look]") -> "Look":
+    """One `look` for `evaluate` that is all of these."""
+
+    def look(sample: "Sample", expected: "FloatImage", output: "FloatImage") -> None:
+        for one in looks:
+            one(sample, expected, output)
+
+    return look
 
 
 def mirrored_note(evaluation: "Evaluation") -> str:
@@ -202,7 +307,8 @@ def time_all(
 
     made = [outcome.artifact.path for outcome in outcomes if outcome.artifact is not None]
     if not made or not job.runs:
-        return [outcome.noted("SKIPPED latency: not asked for") for outcome in outcomes], []
+        note = "SKIPPED latency: not asked for"
+        return [outcome if outcome.quantized else outcome.noted(note) for outcome in outcomes], []
     try:
         latencies = bench(
             [job.checkpoint.path, *made],
@@ -252,7 +358,13 @@ def _size_argument(format_name: "FormatName", size: tuple[int, int]) -> dict[str
     return arguments[format_name]
 
 
-def _write_results(folder: Path, job: Job, outcomes: list[Outcome], latencies: list["Latency"]) -> None:
+def _write_results(
+    folder: Path,
+    job: Job,
+    outcomes: list[Outcome],
+    latencies: list["Latency"],
+    agreement: tuple[Agreed, ...],
+) -> None:
     """`eval.json`, `bench.json` and `run.json`."""
     from .environment import environment
     from .report_data import results_of
@@ -270,7 +382,9 @@ def _write_results(folder: Path, job: Job, outcomes: list[Outcome], latencies: l
         "checkpoint": checkpoint_facts(job.checkpoint, job.network),
         "data": {"name": job.dataset.name, "images": len(job.dataset), "sha256": job.dataset.sha256},
         "size": list(job.size),
+        "calibration": _calibration_facts(job),
         "artifacts": [asdict(outcome.step) for outcome in outcomes],
+        "agreement": [agreed.to_json() for agreed in agreement],
         "gates": asdict(job.gates),
         "failures": [*refused, *job.gates.failures(quality)],
         "pictures": [asdict(outcome.picture) for outcome in outcomes if outcome.picture],
@@ -278,6 +392,15 @@ def _write_results(folder: Path, job: Job, outcomes: list[Outcome], latencies: l
         "environment": here,
     }
     _write_json(folder / RUN_FILE, record)
+
+
+def _calibration_facts(job: Job) -> dict[str, Any] | None:
+    """The images that the run calibrated on; None where it did not."""
+    if job.quantization is None:
+        return None
+    plan = job.quantization
+    data = {"name": plan.calibration.name, "images": len(plan.calibration), "sha256": plan.calibration.sha256}
+    return {**data, "method": plan.method, "effort": plan.effort, "seed": plan.seed}
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

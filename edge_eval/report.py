@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .report_data import HostLatency, Quality, Report, Row, Step
-from .report_text import db_text, drift_text, drop_text, megabytes_text, ms_text, ssim_text
+from .report_text import agreement_text, db_text, drift_text, drop_text, megabytes_text, ms_text, ssim_text
 
 HOST_NOTE = Text("times are this computer's, not a phone's", style="dim")
 DEVICE_NOTE = Text("times are the device's, by benchmark_model", style="dim")
@@ -34,6 +34,8 @@ def report_tables(report: Report) -> Iterable[RenderableType]:
     yield Fitting(table, tuple(_lines(report)))
     for step in report.steps:
         yield from _remarks(step)
+    for agreed in report.agreement:
+        yield Text(agreement_text(agreed))
     if report.latency:
         yield HOST_NOTE
 

@@ -131,6 +131,20 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AgreementFigures:
+    """How far two files of one quantized network give the same 8-bit pixels; None where all images do."""
+
+    first: str
+    second: str
+    recipe: str
+    images: int
+    identical: int
+    psnr_db: float | None
+    least_psnr_db: float | None
+    max_abs_8bit: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One line of the report: an artifact with all that is known of it.
 
@@ -156,6 +170,8 @@ class Report:
     latency: tuple[HostLatency, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     pictures: tuple[Picture, ...] = ()
+    calibration: Mapping[str, Any] | None = None
+    agreement: tuple[AgreementFigures, ...] = ()
     commands: tuple[str, ...] = ()
     gates: Mapping[str, float | None] = field(default_factory=dict)
     failures: tuple[str, ...] = ()
@@ -260,6 +276,8 @@ def report_of_run(
         latency=latency,
         environment=record["environment"],
         pictures=tuple(record_of(Picture, picture) for picture in record["pictures"]),
+        calibration=record.get("calibration"),
+        agreement=tuple(record_of(AgreementFigures, agreed) for agreed in record.get("agreement", [])),
         commands=tuple(record["commands"]),
         gates=record["gates"],
         failures=tuple(record["failures"]),

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from models.errors import InputError
 
 from .report_data import Picture, Report, Row
-from .report_text import db_text, drift_text, drop_text, megabytes_text, ms_text, ssim_text
+from .report_text import agreement_text, db_text, drift_text, drop_text, megabytes_text, ms_text, ssim_text
 
 TEMPLATE = "report.html.j2"
 MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp"}
@@ -77,6 +77,7 @@ def report_html(report: Report) -> str:
 
 
 FORMATS: Mapping[str, Callable[..., str]] = {
+    "agreement": agreement_text,
     "db": db_text,
     "drop": drop_text,
     "drift": drift_text,
@@ -106,6 +107,7 @@ def _cards(report: Report, rows: tuple[Row, ...]) -> list[Card]:
             Card(label="Largest mean drop", figure=drop_text(worst.drop_db), unit="dB", what=worst.artifact),
         ]
     sized = [row for row in rows if row.step.size_bytes and row.step.status == "OK"]
+    sized = [row for row in sized if row.step.format != "checkpoint"]
     if sized:
         smallest = min(sized, key=lambda row: row.step.size_bytes or 0)
         cards.append(
@@ -186,6 +188,8 @@ def _facts(report: Report) -> Iterable[tuple[str, str]]:
     for name in ("sha256", "form", "parameters", "macs_per_lr_pixel"):
         if name in report.checkpoint:
             yield f"checkpoint {name.replace('_', ' ')}", _plain(report.checkpoint[name])
+    for name, value in (report.calibration or {}).items():
+        yield f"calibration {name}", _plain(value)
     for name, value in report.environment.items():
         yield name.replace("_", " "), _plain(value)
 

@@ -1,6 +1,6 @@
 """How figures are written in reports, on the terminal and in HTML alike."""
 
-from .report_data import Row
+from .report_data import AgreementFigures, Row
 
 
 def db_text(value: float | None) -> str:
@@ -37,3 +37,15 @@ def megabytes_text(row: Row) -> str:
     """The artifact's size in MB (10^6 bytes), or a dash where nothing was made."""
     size = row.step.size_bytes or (row.latency.size_bytes if row.latency else None)
     return "–" if size is None else f"{size / 1e6:.2f}"
+
+
+def agreement_text(agreed: AgreementFigures) -> str:
+    """How near two files' pictures are, as one sentence."""
+    over = f"{agreed.images} image{'s' * (agreed.images != 1)}"
+    if agreed.psnr_db is None:
+        return f"{agreed.first} and {agreed.second} give the same pixels on {over}"
+    largest = f"largest difference {agreed.max_abs_8bit} of 255"
+    return (
+        f"{agreed.first} and {agreed.second} agree to {agreed.psnr_db:.1f} dB "
+        f"(mean PSNR of their 8-bit outputs over {over}; least {agreed.least_psnr_db:.1f} dB, {largest})"
+    )

@@ -1,5 +1,6 @@
 """`span-edge convert`: one checkpoint to one file."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,16 +8,38 @@ import click
 
 from models.errors import InputError
 
-from .options import PATH, available_formats, available_recipes, network_options, overwrite_option, size
+from .options import (
+    PATH,
+    available_formats,
+    available_recipes,
+    network_options,
+    overwrite_option,
+    quantization_options,
+    recipe_lines,
+    size,
+)
 from .terminal import Terminal, progress_bars, terminal
 
 if TYPE_CHECKING:
-    from convert.artifact import Artifact, FormatName
+    from convert.artifact import Artifact, FormatName, Source
+    from models.progress import Progress
 
-EPILOG = """\b
+    from ..quantization import EffortName
+    from ..quantized_file import QuantizedCheckpoint
+    from .sources import Loaded
+
+EPILOG = f"""\b
 Examples:
   span-edge convert spanx4_ch48.pth --format tflite --recipe fp16 --size 128x128 -o span.tflite
+  span-edge convert spanx4_ch48.pth --format tflite --recipe w8a8 --calibration photos -o span_w8a8.tflite
+  span-edge convert span_w8a8.safetensors --format coreml -o span_w8a8.mlpackage
   span-edge convert spanx4_ch48.pth --format coreml --size 256x256 --size 512x512 -o span.mlpackage
+
+{recipe_lines(available_recipes())}
+
+w and the bits of weights, a and the bits of activations; pal and the bits of an index into a table of
+weights. A float checkpoint is quantized first where the recipe has integers; to give two formats the same
+integers and scales, quantize once (span-edge quantize) and convert the quantized checkpoint to both.
 
 A JSON file beside the result (span.tflite.json) says what it was made from, its sha256, inputs and outputs.
 """
@@ -29,7 +52,12 @@ FORMAT_OPTIONS = ("--min-size", "--max-size", "--backend", "--io", "--ios")
 @click.command(epilog=EPILOG)
 @click.argument("checkpoint", type=PATH)
 @click.option("--format", "format_name", type=click.Choice(available_formats()), required=True)
-@click.option("--recipe", type=click.Choice(available_recipes()), default="fp16", show_default=True)
+@click.option(
+    "--recipe",
+    type=click.Choice(available_recipes()),
+    help="Kind of numbers, see below.  [default: fp16, or a quantized checkpoint's own]",
+)
+@quantization_options("--calibration")
 @click.option(
     "--size",
     "sizes",
@@ -54,7 +82,11 @@ def convert(
     *,
     checkpoint: Path,
     format_name: str,
-    recipe: str,
+    recipe: str | None,
+    method: str | None,
+    calibration: Path | None,
+    effort: "EffortName | None",
+    seed: int | None,
     sizes: tuple[tuple[int, int], ...],
     min_size: tuple[int, int] | None,
     max_size: tuple[int, int] | None,
@@ -66,10 +98,12 @@ def convert(
     rgb_mean: tuple[float, ...] | None,
     overwrite: bool,
 ) -> None:
-    """Convert a checkpoint to one TFLite or Core ML file."""
-    from models.files import refuse_existing, refuse_unwritable
+    """Convert a float or quantized checkpoint to one TFLite or Core ML file."""
+    from convert.artifact import refuse_taken
+    from convert.formats import FORMATS
+    from models.files import refuse_unwritable
 
-    refuse_existing(out, overwrite=overwrite)
+    refuse_taken(out, overwrite=overwrite)
     refuse_unwritable(out)
     asked = {
         "--min-size": min_size,
@@ -80,25 +114,46 @@ def convert(
     }
     options = OPTIONS[format_name](sizes, {name: value for name, value in asked.items() if value is not None})
     with terminal() as screen:
-        from convert.formats import FORMATS
+        from .sources import Loaded, load_either
 
-        from .sources import load_network
-
-        loaded = load_network(checkpoint, img_range=img_range, rgb_mean=rgb_mean)
-        for note in loaded.checkpoint.notes:
-            screen.say(f"note: {note}")
+        loaded = load_either(checkpoint, img_range=img_range, rgb_mean=rgb_mean)
+        if isinstance(loaded, Loaded):
+            for note in loaded.checkpoint.notes:
+                screen.say(f"note: {note}")
+        name: FormatName = format_name  # type: ignore[assignment]
+        row = FORMATS[name]
+        chosen = recipe or ("fp16" if isinstance(loaded, Loaded) else loaded.quantized.recipe)
+        if chosen not in row.recipes:
+            raise InputError(f"{row.title} has no recipe {chosen}; it has {', '.join(row.recipes)}")
         with progress_bars(screen) as bars:
-            name: FormatName = format_name  # type: ignore[assignment]
-            artifact = FORMATS[name].load_converter()(
-                loaded.network,
-                recipe=recipe,
-                source=loaded.source,
-                out=out,
-                overwrite=overwrite,
-                progress=bars,
-                **options,
+            asked_for = {"calibration": calibration, "method": method, "effort": effort, "seed": seed}
+            network, source = quantized_if_asked(loaded, chosen, asked_for, progress=bars)
+            artifact = row.load_converter()(
+                network, recipe=chosen, source=source, out=out, overwrite=overwrite, progress=bars, **options
             )
         _tell(screen, artifact)
+
+
+def quantized_if_asked(
+    loaded: "Loaded | QuantizedCheckpoint", recipe: str, asked: dict[str, Any], *, progress: "Progress"
+) -> tuple[Any, "Source"]:
+    """The network that a converter takes for the recipe, and what its file names as its source.
+
+    Raises:
+        InputError: an option of quantization does not apply, or the network cannot be quantized.
+    """
+    from ..quantization import quantize_network
+    from .quantizing import asked_quantization
+    from .sources import Loaded
+
+    if not isinstance(loaded, Loaded):
+        asked_quantization([recipe], loaded, config=loaded.quantized.config, **asked)
+        return loaded.quantized, loaded.source
+    plan = asked_quantization([recipe], None, config=loaded.checkpoint.config, **asked)
+    if plan is None:
+        return loaded.network, loaded.source
+    quantized = quantize_network(loaded.network, loaded.source, plan, recipe=recipe, progress=progress)
+    return quantized, replace(loaded.source, method=quantized.method)
 
 
 def _tflite_options(sizes: tuple[tuple[int, int], ...], asked: dict[str, Any]) -> dict[str, Any]:
@@ -134,5 +189,6 @@ def _refuse_foreign(asked: dict[str, Any], *, known: tuple[str, ...], format_nam
 
 def _tell(screen: Terminal, artifact: "Artifact") -> None:
     """One line on what was written."""
-    what = f"{artifact.info.format} {artifact.info.recipe}, {artifact.size_bytes / 1e6:.2f} MB"
+    how = " ".join(filter(None, (artifact.info.format, artifact.info.recipe, artifact.info.source.method)))
+    what = f"{how}, {artifact.size_bytes / 1e6:.2f} MB"
     screen.out.print(f"{artifact.path}: {what}, sha256 {artifact.sha256}", soft_wrap=True)

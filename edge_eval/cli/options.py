@@ -122,10 +122,62 @@ def json_option(command: Command) -> Command:
 
 
 def available_recipes() -> tuple[str, ...]:
-    """The recipes that a float network can be converted with."""
+    """Every recipe."""
     from quantize.recipe import RECIPES
 
-    return tuple(row.name for row in RECIPES.values() if not row.calibrated and row.palette_bits is None)
+    return tuple(RECIPES)
+
+
+def integer_recipes() -> tuple[str, ...]:
+    """The recipes that a quantized checkpoint can be of."""
+    from quantize.recipe import RECIPES
+
+    return tuple(row.name for row in RECIPES.values() if row.calibrated)
+
+
+def recipe_lines(names: tuple[str, ...]) -> str:
+    """A block for a command's help: every recipe, and which formats have it."""
+    from quantize.recipe import RECIPES
+
+    width = max(map(len, names))
+    rows = (RECIPES[name] for name in names)
+    lines = (f"  {row.name:{width}}  {row.title} ({' and '.join(row.formats)})" for row in rows)
+    return "\n".join(["\b", "Recipes:", *lines])
+
+
+def method(text: str) -> str:
+    """A row of `METHODS`.
+
+    Raises:
+        click.BadParameter: it is none.
+    """
+    from ..quantization import METHODS
+
+    if text not in METHODS:
+        raise click.BadParameter(f"{text!r} is not in this version; there is {', '.join(METHODS)}")
+    return text
+
+
+def quantization_options(*calibration_names: str) -> Callable[[Command], Command]:
+    """`--method`, `--effort`, `--seed` and the images to calibrate on, under the names given.
+
+    What is not given is None, so that a command can tell.
+    """
+    images = "Images to calibrate on, not those to evaluate on.  [default: scikit-image's]"
+
+    def add(command: Command) -> Command:
+        for option in (
+            click.option("--seed", type=click.IntRange(min=0), help="Of random draws.  [default: 0]"),
+            click.option(
+                "--effort", type=click.Choice(["fast", "best"]), help="Of the search.  [default: fast]"
+            ),
+            click.option(*calibration_names, "calibration", type=PATH, metavar="DIR", help=images),
+            click.option("--method", type=method, metavar="ptq", help="How to quantize.  [default: ptq]"),
+        ):
+            command = option(command)
+        return command
+
+    return add
 
 
 def available_formats() -> tuple[str, ...]:

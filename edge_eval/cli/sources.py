@@ -1,7 +1,6 @@
 """What the user names on the command line, as loaded networks and read artifacts."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING
 from convert.formats import FORMATS, read_artifact
 from models.errors import InputError
 from models.progress import Progress, silent
+
+from ..quantized_file import QuantizedCheckpoint, is_quantized, load_quantized_checkpoint
 
 if TYPE_CHECKING:
     from convert.artifact import Artifact, Source
@@ -52,6 +53,8 @@ def load_network(
     path = Path(name)
     if is_artifact(path):
         raise InputError(f"{path} is a converted file; give the checkpoint it was made from")
+    if is_quantized(path):
+        raise InputError(f"{path} is a quantized checkpoint; give the float checkpoint it was made from")
     progress("load and fold", 0, 2, path.name)
     from models import load_checkpoint, reparameterize
 
@@ -60,6 +63,58 @@ def load_network(
     loaded = Loaded(checkpoint=checkpoint, network=reparameterize(checkpoint.network))
     progress("load and fold", 2, 2, path.name)
     return loaded
+
+
+def load_either(
+    path: Path,
+    *,
+    img_range: float | None = None,
+    rgb_mean: tuple[float, ...] | None = None,
+    progress: Progress = silent,
+) -> "Loaded | QuantizedCheckpoint":
+    """The float or quantized checkpoint at `path`, whichever it is.
+
+    Raises:
+        InputError: there is none, or it cannot be used, or it is quantized and an option for float ones is
+            given.
+    """
+    if not is_quantized(path):
+        return load_network(path, img_range=img_range, rgb_mean=rgb_mean, progress=progress)
+    if img_range is not None or rgb_mean is not None:
+        raise InputError(
+            f"{path} is a quantized checkpoint, with its normalization inside; "
+            "leave --img-range and --rgb-mean out"
+        )
+    return load_quantized_checkpoint(path)
+
+
+def load_float_and_quantized(
+    path: Path,
+    reference: Path | None,
+    *,
+    img_range: float | None = None,
+    rgb_mean: tuple[float, ...] | None = None,
+    progress: Progress = silent,
+) -> "tuple[Loaded, QuantizedCheckpoint | None]":
+    """The float network of the checkpoint at `path`, and the quantized one if it holds that.
+
+    Args:
+        path: a float or a quantized checkpoint.
+        reference: the float network of a quantized one; None to look for what it names.
+        img_range: of the float network.
+        rgb_mean: likewise.
+        progress: told of loading.
+
+    Raises:
+        InputError: a checkpoint cannot be used, is not found, or a float one was given a reference.
+    """
+    if not is_quantized(path):
+        if reference is not None:
+            raise InputError(f"{path} is a float checkpoint, its own reference; leave --reference out")
+        return load_network(path, img_range=img_range, rgb_mean=rgb_mean, progress=progress), None
+    quantized = load_quantized_checkpoint(path)
+    found = reference or source_near(path, quantized.source)
+    return load_network(found, img_range=img_range, rgb_mean=rgb_mean, progress=progress), quantized
 
 
 def is_artifact(path: Path) -> bool:
@@ -90,45 +145,48 @@ def find_reference(models: Sequence[Path], given: Path | None) -> Path:
     """
     if given is not None:
         return given
-    artifacts = [read_artifact(model) for model in models if is_artifact(model)]
-    if not artifacts:
+    made_from = {model: _source_of(model) for model in models if is_artifact(model) or is_quantized(model)}
+    if not made_from:
         return models[0]
-    sources = {artifact.info.source.sha256: artifact for artifact in artifacts}
+    sources = {source.sha256 for source in made_from.values()}
     if len(sources) != 1:
         raise InputError(
             f"the artifacts come from {len(sources)} different checkpoints; evaluate those of one at a time, "
             "or name the network to compare with: --reference CHECKPOINT"
         )
-    artifact = artifacts[0]
-    found = _checkpoint_near(artifact)
-    if found is None:
-        source = artifact.info.source
-        raise InputError(
-            f"{artifact.path.name} was made from {source.name!r} (sha256 {source.sha256[:12]}...), which is "
-            "neither beside it, nor one folder up, nor in the current folder; give --reference CHECKPOINT"
-        )
-    return found
+    return source_near(*next(iter(made_from.items())))
 
 
-def _checkpoint_near(artifact: "Artifact") -> Path | None:
-    """A file of the right name and hash beside the artifact, one folder up, or in the current folder."""
+def source_near(model: Path, source: "Source") -> Path:
+    """The float checkpoint that `model` was made from: beside it, one folder up, or in the current folder.
+
+    Raises:
+        InputError: there is no file of its name and hash there.
+    """
     from models.files import sha256_of
 
-    folder = artifact.path.resolve().parent
+    folder = model.resolve().parent
     for place in (folder, folder.parent, Path()):
         for suffix in CHECKPOINT_SUFFIXES:
-            path = place / f"{artifact.info.source.name}{suffix}"
-            if path.is_file() and sha256_of(path) == artifact.info.source.sha256:
+            path = place / f"{source.name}{suffix}"
+            if path.is_file() and sha256_of(path) == source.sha256:
                 return path
-    return None
+    raise InputError(
+        f"{model.name} was made from {source.name!r} (sha256 {source.sha256[:12]}...), which is "
+        "neither beside it, nor one folder up, nor in the current folder; give --reference CHECKPOINT"
+    )
+
+
+def _source_of(model: Path) -> "Source":
+    return read_artifact(model).info.source if is_artifact(model) else load_quantized_checkpoint(model).source
 
 
 @dataclass(frozen=True, kw_only=True)
 class Named:
     """A model named on the command line: what runs, and what describes it."""
 
-    described: "Artifact | Checkpoint"
-    runnable: "Artifact | SpanDeploy"
+    described: "Artifact | Checkpoint | QuantizedCheckpoint"
+    runnable: "Artifact | SpanDeploy | QuantizedCheckpoint"
 
 
 def open_models(models: Sequence[Path], reference: Loaded) -> list[Named]:
@@ -143,9 +201,12 @@ def open_models(models: Sequence[Path], reference: Loaded) -> list[Named]:
         if is_artifact(model):
             artifact = read_artifact(model)
             opened.append(Named(described=artifact, runnable=artifact))
-        else:
-            loaded = reference if model == reference.checkpoint.path else load_network(model)
+            continue
+        loaded = reference if model == reference.checkpoint.path else load_either(model)
+        if isinstance(loaded, Loaded):
             opened.append(Named(described=loaded.checkpoint, runnable=loaded.network))
+        else:
+            opened.append(Named(described=loaded, runnable=loaded))
     return opened
 
 
@@ -183,23 +244,28 @@ def open_model(
     Raises:
         InputError: it cannot be used, or not on that runtime.
     """
-    from models.deploy import SpanDeploy
-
     from ..runtimes.table import open_runner
 
     if is_artifact(model):
         artifact = read_artifact(model)
-        with _no_weights():
-            network = SpanDeploy(artifact.info.config)
         runner = open_runner(artifact, runtime=runtime, threads=threads)
-    else:
-        network = load_network(model, img_range=img_range, rgb_mean=rgb_mean).network
-        runner = open_runner(network, runtime=runtime, threads=threads)
+        return _opened(runner, bare_network(artifact.info.config))
+    loaded = load_either(model, img_range=img_range, rgb_mean=rgb_mean)
+    if isinstance(loaded, Loaded):
+        return _opened(open_runner(loaded.network, runtime=runtime, threads=threads), loaded.network)
+    runner = open_runner(loaded, runtime=runtime, threads=threads)
+    return _opened(runner, bare_network(loaded.quantized.config))
+
+
+def _opened(runner: "Runner", network: "SpanDeploy") -> Opened:
     return Opened(runner=runner, channels=channels_of(network.config), radius=network.receptive_radius)
 
 
-def _no_weights() -> AbstractContextManager[object]:
-    """Networks made inside have shapes but no weights."""
+def bare_network(config: "SpanConfig") -> "SpanDeploy":
+    """A folded network that has shapes but no weights."""
     import torch
 
-    return torch.device("meta")
+    from models.deploy import SpanDeploy
+
+    with torch.device("meta"):
+        return SpanDeploy(config)

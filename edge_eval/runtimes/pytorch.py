@@ -5,13 +5,30 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from quantize.quantized import QuantizedSpan, simulate
 
 from ..runner import FloatImage, require_image
 
 
+class Simulation(nn.Module):
+    """A quantized network as PyTorch computes it: integer arithmetic in float, see `quantize.simulate`."""
+
+    def __init__(self, quantized: QuantizedSpan) -> None:
+        super().__init__()
+        self.quantized = quantized
+
+    def forward(self, lr_nchw: Tensor) -> Tensor:
+        """(N, C, H, W) in [0, 1] to (N, C, s*H, s*W)."""
+        return simulate(self.quantized, lr_nchw)
+
+
 class TorchRunner:
-    """A network of `models` in PyTorch's eager mode, CPU, float32. Any size goes unless one is pinned."""
+    """A network in PyTorch's eager mode, CPU, float32. Any size goes unless one is pinned.
+
+    `is_simulation` says that its time is not that of what it computes.
+    """
 
     runtime = "torch"
 
@@ -25,6 +42,7 @@ class TorchRunner:
         input_hw: tuple[int, int] | None = None,
     ) -> None:
         self.network = network
+        self.is_simulation = isinstance(network, Simulation)
         self.channels = channels
         self.scale = scale
         self.threads = threads

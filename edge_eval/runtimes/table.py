@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Literal
 from convert.artifact import Artifact
 from models.errors import InputError
 
+from ..quantized_file import QuantizedCheckpoint, is_quantized, load_quantized_checkpoint
 from ..runner import Runner
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
     from models.deploy import SpanDeploy
     from models.span import Span
+    from quantize.quantized import QuantizedSpan
 
-    Model = str | Path | Artifact | Checkpoint | Span | SpanDeploy
+    Model = str | Path | Artifact | Checkpoint | QuantizedCheckpoint | Span | SpanDeploy | QuantizedSpan
 
 Kind = Literal["checkpoint", "tflite", "coreml"]
 Size = tuple[int, int] | None
@@ -51,15 +53,20 @@ class Runtime:
 def _open_checkpoint(path: Path, threads: int, input_hw: Size) -> Runner:
     from models import load_checkpoint, reparameterize
 
+    if is_quantized(path):
+        return _open_network(load_quantized_checkpoint(path).quantized, threads, input_hw)
     return _open_network(reparameterize(load_checkpoint(path).network), threads, input_hw)
 
 
-def _open_network(network: "SpanDeploy", threads: int, input_hw: Size) -> Runner:
-    from .pytorch import TorchRunner
+def _open_network(network: "SpanDeploy | QuantizedSpan", threads: int, input_hw: Size) -> Runner:
+    from quantize.quantized import QuantizedSpan
+
+    from .pytorch import Simulation, TorchRunner
 
     config = network.config
+    runnable = Simulation(network) if isinstance(network, QuantizedSpan) else network
     return TorchRunner(
-        network, channels=config.in_channels, scale=config.upscale, threads=threads, input_hw=input_hw
+        runnable, channels=config.in_channels, scale=config.upscale, threads=threads, input_hw=input_hw
     )
 
 
@@ -135,7 +142,7 @@ LITERT = ("ai_edge_litert.interpreter", "edge_eval.runtimes.tflite")
 RUNTIMES: Mapping[str, Runtime] = {
     "torch": Runtime(
         kind="checkpoint",
-        what="PyTorch, float32",
+        what="PyTorch, float32; a quantized checkpoint's integers are simulated",
         open=_open_checkpoint,
         imports=("models.checkpoint", "models.reparam", "edge_eval.runtimes.pytorch"),
     ),
@@ -187,7 +194,8 @@ def open_runner(
     """A network, ready to run.
 
     Args:
-        model: a `.tflite` file, an `.mlpackage`, a checkpoint, what was read of one, or a folded network.
+        model: a `.tflite` file, an `.mlpackage`, a float or quantized checkpoint, what was read of one, or
+            a folded or quantized network.
         runtime: row of `RUNTIMES`; by default `default_runtime` of what is given.
         threads: CPU threads; by default every core this process may use. Core ML chooses its own.
         input_hw: (H, W), the only size to take; None: any size that the file permits.
@@ -243,8 +251,12 @@ def _usable(name: str, kind: Kind) -> Runtime:
     return row
 
 
-def _folded(model: "Checkpoint | Span | SpanDeploy") -> "SpanDeploy":
+def _folded(
+    model: "Checkpoint | QuantizedCheckpoint | Span | SpanDeploy | QuantizedSpan",
+) -> "SpanDeploy | QuantizedSpan":
     from models import Checkpoint, Span, reparameterize
 
+    if isinstance(model, QuantizedCheckpoint):
+        return model.quantized
     network = model.network if isinstance(model, Checkpoint) else model
     return reparameterize(network) if isinstance(network, Span) else network

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +60,52 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two images to calibrate on, 72x64, none of them in `images`."""
+    folder = tmp_path_factory.mktemp("calibration")
+    random = np.random.default_rng(5)
+    for name in ("a", "b"):
+        coarse = Image.fromarray(random.integers(0, 256, (18, 16, 3), dtype=np.uint8))
+        coarse.resize((64, 72), Image.Resampling.BICUBIC).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_search() -> Iterator[None]:
+    """The search of quantization takes two steps."""
+    from quantize.ptq import EFFORTS
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(EFFORTS, "fast", EFFORTS["smoke"])
+        yield
+
+
+@pytest.fixture(scope="session")
 def finished_run(
-    invoke: Invoke, network_file: Path, images: Path, tmp_path_factory: pytest.TempPathFactory
+    invoke: Invoke,
+    network_file: Path,
+    images: Path,
+    calibration: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Path, click.testing.Result]:
-    """The folder that `span-edge run` wrote with every format, and what it said."""
+    """The folder that `span-edge run` wrote with its default recipes and formats, and what it said."""
     out = tmp_path_factory.mktemp("run") / "out"
     size = f"{SIZE[0]}x{SIZE[1]}"
-    result = invoke(
-        "run", network_file, "--data", images, "--size", size, "--out", out, "--runs", 2, "--threads", 1
-    )
+    data = ("--data", images, "--calibration", calibration)
+    result = invoke("run", network_file, *data, "--size", size, "--out", out, "--runs", 2, "--threads", 1)
     return out, result
+
+
+@pytest.fixture(scope="session")
+def quantized_file(finished_run: tuple[Path, click.testing.Result]) -> Path:
+    """A small quantized checkpoint, `w8a8`."""
+    return finished_run[0] / "small_w8a8.safetensors"
+
+
+@pytest.fixture(scope="session")
+def integer_file(finished_run: tuple[Path, click.testing.Result]) -> Path:
+    """The TFLite file made of it."""
+    return finished_run[0] / "small_w8a8.tflite"
 
 
 @pytest.fixture(scope="session")

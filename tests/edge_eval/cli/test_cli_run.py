@@ -70,6 +70,8 @@ def command(prebuilt: None, network_file: Path, images: Path, tmp_path: Path) ->
         network_file,
         "--data",
         images,
+        "--recipes",
+        "fp16",
         "--formats",
         "tflite",
         "--size",
@@ -89,6 +91,11 @@ def test_run_writes_files_of_every_format_and_all_documents(finished_run: Finish
         "small_fp16.tflite.json",
         "small_fp16.mlpackage",
         "small_fp16.mlpackage.json",
+        "small_w8a8.safetensors",
+        "small_w8a8.tflite",
+        "small_w8a8.tflite.json",
+        "small_w8a8.mlpackage",
+        "small_w8a8.mlpackage.json",
         "eval.json",
         "bench.json",
         "run.json",
@@ -106,6 +113,8 @@ def test_run_says_what_it_found(finished_run: Finished) -> None:
     table = {line.split()[0]: line.split() for line in result.stdout.splitlines() if line.startswith("small")}
     assert table["small_fp16.tflite"][1:3] == ["tflite", "OK"]
     assert table["small_fp16.mlpackage"][1:3] == ["mil", "OK"]
+    assert table["small_w8a8.tflite"][1:3] == ["tflite", "OK"]
+    assert table["small_w8a8.safetensors"][1:3] == ["torch", "OK"]
     assert f"report: {out / 'report.html'}" in result.stdout
     assert "1 of 2 images are smaller than the sizes that the file takes" in " ".join(result.stdout.split())
 
@@ -116,9 +125,12 @@ def test_eval_document_has_exactly_the_keys_of_the_contract(
     document = load(finished_run[0] / "eval.json")
     assert set(document) == {"schema", "environment", "results"}
     assert document["schema"] == 1
-    assert [result["artifact"] for result in document["results"]] == [
-        "small_fp16.tflite",
-        "small_fp16.mlpackage",
+    assert [(r["artifact"], r["format"], r["recipe"], r["method"]) for r in document["results"]] == [
+        ("small_w8a8.safetensors", "checkpoint", "w8a8", "ptq"),
+        ("small_fp16.tflite", "tflite", "fp16", None),
+        ("small_w8a8.tflite", "tflite", "w8a8", "ptq"),
+        ("small_fp16.mlpackage", "coreml", "fp16", None),
+        ("small_w8a8.mlpackage", "coreml", "w8a8", "ptq"),
     ]
     for result in document["results"]:
         assert set(result) == EVAL_KEYS
@@ -145,7 +157,8 @@ def test_artifacts_in_results_are_names_not_places(finished_run: Finished) -> No
 
 def test_the_page_shows_every_artifact_and_loads_nothing(finished_run: Finished) -> None:
     page = (finished_run[0] / "report.html").read_text(encoding="utf-8")
-    assert page.count('<section class="compare">') == 2
+    assert page.count('<section class="compare">') == 4
+    assert "small_w8a8.tflite and small_w8a8.mlpackage agree to" in page
     assert page.count("data:image/") == len(re.findall(r"<img ", page)) > 0
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     assert "<script" not in page

@@ -1,0 +1,222 @@
+"""`span-edge quantize`: a float checkpoint to a quantized one."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+
+from models.errors import InputError
+
+from .options import (
+    PATH,
+    integer_recipes,
+    json_option,
+    network_options,
+    overwrite_option,
+    quantization_options,
+    recipe_lines,
+)
+from .terminal import Terminal, progress_bars, refuse_taken_json, terminal
+
+if TYPE_CHECKING:
+    from quantize.quantized import QuantizedSpan
+    from quantize.sensitivity import Cost
+
+    from ..quantization import EffortName, Quantization
+
+SUFFIX = ".safetensors"
+STATE_SUFFIX = ".quantizing"
+"""What is added to the result's name for the state that --resume goes on from."""
+
+EPILOG = f"""\b
+Examples:
+  span-edge quantize spanx4_ch48.pth --data photos --effort best -o span_w8a8.safetensors
+  span-edge quantize spanx4_ch48.pth --sensitivity --plot costs.svg -o span_w8a8.safetensors
+  span-edge convert span_w8a8.safetensors --format tflite -o span_w8a8.tflite
+  span-edge convert span_w8a8.safetensors --format coreml -o span_w8a8.mlpackage
+
+{recipe_lines(integer_recipes())}
+
+--data: 50 to 500 photographs of the kind that the network will meet, in high resolution; they are reduced
+by the network's scale. Never those that it is evaluated on. An interrupted search leaves its state beside
+FILE; the same command with --resume goes on.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("checkpoint", type=PATH)
+@click.option("--recipe", type=click.Choice(integer_recipes()), default="w8a8", show_default=True)
+@quantization_options("--data", "--calibration")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted search of the same settings.")
+@click.option(
+    "--sensitivity", is_flag=True, help="Show and plot what each tensor's and layer's rounding costs."
+)
+@click.option(
+    "--plot", type=PATH, metavar="FILE", help="Its picture: .png, .svg, .pdf.  [default: beside --out, .png]"
+)
+@click.option("-o", "--out", type=PATH, required=True, metavar="FILE", help="File to write (.safetensors).")
+@json_option
+@network_options
+@overwrite_option
+def quantize(
+    *,
+    checkpoint: Path,
+    recipe: str,
+    method: str | None,
+    calibration: Path | None,
+    effort: "EffortName | None",
+    seed: int | None,
+    resume: bool,
+    sensitivity: bool,
+    plot: Path | None,
+    out: Path,
+    json_target: str | None,
+    img_range: float | None,
+    rgb_mean: tuple[float, ...] | None,
+    overwrite: bool,
+) -> None:
+    """Quantize a float checkpoint: integers and scales that files of every format share."""
+    refuse_outputs(out, json_target, overwrite=overwrite)
+    picture = picture_path(out, sensitivity=sensitivity, plot=plot, overwrite=overwrite)
+    state = state_path(out, resume=resume, overwrite=overwrite)
+    with terminal() as screen:
+        from ..quantization import quantize_network
+        from .quantizing import asked_quantization
+        from .sources import load_network
+
+        loaded = load_network(checkpoint, img_range=img_range, rgb_mean=rgb_mean)
+        config = loaded.checkpoint.config
+        plan = asked_quantization(
+            [recipe], None, config=config, calibration=calibration, method=method, effort=effort, seed=seed
+        )
+        assert plan is not None, "every recipe that this command takes is calibrated"
+        start, costs = time.monotonic(), None
+        with progress_bars(screen) as bars:
+            quantized = quantize_network(
+                loaded.network, loaded.source, plan, recipe=recipe, resume=state, progress=bars
+            )
+            seconds = time.monotonic() - start
+            quantized.save(out, overwrite=overwrite)
+            if picture is not None:
+                from ..sensitivity import costs_of, draw_costs
+
+                costs = costs_of(loaded.network, quantized, plan, progress=bars)
+                draw_costs(costs, picture, title=out.name, overwrite=overwrite)
+        document = {
+            "schema": 1,
+            **facts_of(quantized, plan, path=out, seconds=seconds),
+            "sensitivity": None if costs is None else [asdict(cost) for cost in costs],
+        }
+        if json_target is not None:
+            screen.emit_json(document, json_target, overwrite=overwrite)
+        if json_target != "-":
+            _show(screen, document, costs, picture)
+
+
+def refuse_outputs(out: Path, json_target: str | None, *, overwrite: bool) -> None:
+    """Refuse names that cannot be written, before any work is done.
+
+    Raises:
+        InputError: a file exists, its folder cannot be written, or `out` has another suffix.
+    """
+    from models.files import refuse_existing, refuse_unwritable
+
+    if out.suffix != SUFFIX:
+        raise InputError(f"{out}: a quantized checkpoint's name ends in {SUFFIX}; give such a name")
+    refuse_existing(out, overwrite=overwrite)
+    refuse_unwritable(out)
+    refuse_taken_json(json_target, overwrite=overwrite)
+
+
+def picture_path(out: Path, *, sensitivity: bool, plot: Path | None, overwrite: bool) -> Path | None:
+    """Where the plot goes; None where none was asked for.
+
+    Raises:
+        InputError: it cannot be written there, or was named and not asked for.
+    """
+    from ..sensitivity import refuse_picture
+
+    if not sensitivity:
+        if plot is not None:
+            raise InputError(f"--plot {plot} shows what --sensitivity measures; give that too")
+        return None
+    picture = plot or out.with_name(f"{out.stem}_sensitivity.png")
+    refuse_picture(picture, overwrite=overwrite)
+    return picture
+
+
+def state_path(out: Path, *, resume: bool, overwrite: bool) -> Path:
+    """Where the search keeps its state.
+
+    Raises:
+        InputError: there is one and it is not asked for, or none and it is.
+    """
+    state = out.with_name(out.name + STATE_SUFFIX)
+    if resume and not state.exists():
+        raise InputError(f"there is no {state} of an interrupted search; leave --resume out")
+    if state.exists() and not resume:
+        if not overwrite:
+            raise InputError(
+                f"an interrupted search left {state}; give --resume to go on, or --overwrite to begin anew"
+            )
+        state.unlink()
+    return state
+
+
+def facts_of(
+    quantized: "QuantizedSpan", plan: "Quantization", *, path: Path, seconds: float
+) -> dict[str, Any]:
+    """What was made, of what and how, JSON-ready."""
+    from models.files import sha256_of
+
+    made = quantized.provenance
+    return {
+        "file": path.name,
+        "sha256": sha256_of(path),
+        "size_bytes": path.stat().st_size,
+        "recipe": quantized.recipe,
+        "method": quantized.method,
+        "effort": made.effort,
+        "seed": made.seed,
+        "steps": made.steps,
+        "seconds": round(seconds, 1),
+        "calibration": {"name": plan.calibration.name, "images": made.images, "sha256": made.images_sha256},
+        "source": {"name": made.source_name, "sha256": made.source_sha256},
+        "float_nodes": list(quantized.float_nodes),
+    }
+
+
+def _show(
+    screen: Terminal, document: dict[str, Any], costs: "Sequence[Cost] | None", picture: Path | None
+) -> None:
+    """The facts as lines, the costs as a table."""
+    images, megabytes = document["calibration"], document["size_bytes"] / 1e6
+    rows = {
+        "quantized": f"{document['file']}, {megabytes:.2f} MB, sha256 {document['sha256']}",
+        "recipe": f"{document['recipe']}, {document['method']}",
+        "search": f"effort {document['effort']}, {document['steps']} steps, seed {document['seed']}",
+        "calibration": f"{images['name']}, {images['images']} images, sha256 {images['sha256']}",
+        "left in float": ", ".join(document["float_nodes"]),
+        "time": f"{document['seconds']:.1f} s",
+    }
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(style="dim")
+    lines.add_column(overflow="fold")
+    for name, text in rows.items():
+        if text:
+            lines.add_row(name, text)
+    screen.out.print(lines)
+    if costs is None:
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("rounded alone")
+    table.add_column("what")
+    table.add_column("drop dB", justify="right")
+    for cost in costs:
+        table.add_row(cost.name, cost.kind, f"{cost.drop_db:.4f}")
+    screen.out.print(table)
+    screen.out.print(f"plot: {picture}", soft_wrap=True)
