@@ -50,7 +50,13 @@ RECIPES: dict[str, Recipe] = {
         Recipe(name="fp16", title="16-bit floating point", float_bits=16),
         Recipe(name="w8", title="8-bit weights, floating-point activations", weight_bits=8),
         Recipe(name="w8a8", title="8-bit weights and activations", weight_bits=8, activation_bits=8),
-        Recipe(name="w8a16", title="8-bit weights, 16-bit activations", weight_bits=8, activation_bits=16),
+        Recipe(
+            name="w8a16",
+            title="8-bit weights, 16-bit activations",
+            formats=("tflite",),
+            weight_bits=8,
+            activation_bits=16,
+        ),
         Recipe(
             name="w8a8_mixed",
             title="8-bit weights and activations, the most sensitive operations in floating point",
