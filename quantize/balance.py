@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .graph import SpanNodes
-from .ranges import channel_ranges, observe
+from .ranges import Sample, channel_ranges, observe
 
 
 def scale_channels(network: SpanNodes, group: Sequence[str], factor: Tensor) -> None:
@@ -125,8 +125,7 @@ def balance(network: SpanNodes, lr_nchw: Tensor) -> None:
         if _is_attention(network, group[0]):
             factor = _whole_factors(samples[group[0]].values)
         else:
-            ranges = channel_ranges(samples[group[0]])
-            factor = ranges.max() / ranges
+            factor = _even_factors([samples[name] for name in group])
         with torch.no_grad():
             scale_channels(network, group, factor)
     with torch.no_grad():
@@ -140,6 +139,13 @@ def balance(network: SpanNodes, lr_nchw: Tensor) -> None:
         kernel = network.conv(reader.name).weight.double()
         moments = torch.einsum("nchw,ndhw->cd", features, features) / (features.numel() / features.shape[1])
         mix_channels(network, spreading_matrix(moments, torch.einsum("ocuv,oduv->cd", kernel, kernel)))
+
+
+def _even_factors(samples: Sequence[Sample]) -> Tensor:
+    """Factors that bring the channels' ranges together, as well as one factor can for several tensors."""
+    ranges = torch.stack([channel_ranges(sample).log() for sample in samples])
+    wanted = ranges.amax(1, keepdim=True) - ranges
+    return wanted.mean(0).exp()
 
 
 def _is_attention(network: SpanNodes, name: str) -> bool:

@@ -24,10 +24,10 @@ from .rounding import LIMIT
 WEIGHT_STEP = 0.005
 """Adam's step for weights, in integer steps."""
 
-BIAS_STEP = 1e-3
-"""Adam's step for biases, as a part of the output step of the convolution's largest channel."""
+BIAS_STEP = 0.005
+"""Adam's step for biases, in integer steps of the output."""
 
-SCALE_STEP = 3e-4
+SCALE_STEP = 1e-4
 """Adam's step for logarithms of scales."""
 
 BETAS = (0.9, 0.98)
@@ -114,18 +114,16 @@ class Learner(nn.Module):
             {"params": list(self.units.values()), "lr": WEIGHT_STEP},
             {"params": [*self.scales.values(), *self.weight_scales.values()], "lr": SCALE_STEP},
         ]
-        for name, bias in self.biases.items():
-            unit = float(
-                self.units[name]
-                .detach()
-                .abs()
-                .flatten(1)
-                .amax(1)
-                .mul(self.weight_scales[name].detach().exp())
-                .mean()
-            )
-            groups.append({"params": [bias], "lr": BIAS_STEP * unit})
+        for name in self.start:
+            if key(name) in self.biases:
+                groups.append({"params": [self.biases[key(name)]], "lr": self._bias_step(name)})
         return groups
+
+    def _bias_step(self, name: str) -> float:
+        """In units of the output's rounding: a bias moves all pixels at once, so it must move slowly."""
+        if name in self.activations:
+            return BIAS_STEP * self.activations[name].scale
+        return BIAS_STEP * float(self.start[name].bias.abs().mean()) / LIMIT
 
     def result(self) -> tuple[dict[str, QWeight], dict[str, QParams]]:
         """The weights and scales as they are now."""

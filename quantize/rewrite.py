@@ -128,7 +128,7 @@ def _span(network: SpanDeploy, build: _Build) -> tuple[Groups, tuple[str, ...]]:
     )
     _output(build, mixed[-1], network.upsampler[0])
     residual = (first, "block_1.c3_r.scaled", "block_1.sum", "block_1")
-    return (residual, ("block_1.attention", "block_1"), _ACTIVATED), mixed
+    return (("block_1.attention", "block_1"), residual, _ACTIVATED), mixed
 
 
 def _spanf(network: SpanDeploy, build: _Build) -> tuple[Groups, tuple[str, ...]]:
