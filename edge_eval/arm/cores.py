@@ -82,8 +82,8 @@ CORES: Mapping[str, Core] = {
 """By QEMU's name; the first is the default. Part numbers: Arm's technical reference manuals, `MIDR_EL1`.
 
 `max` goes without SME: with it, QEMU 7.2 and XNNPACK's SME kernels give garbage for integer files (99 % of
-the pixels differ, by up to 233 levels), without it the bytes of every other core. Which of the two errs cannot
-be told here.
+the pixels differ, by up to 251 levels), without it the bytes of every other core. Which of the two errs
+cannot be told here.
 """
 
 DEFAULT_CORE = next(iter(CORES))

@@ -66,7 +66,8 @@ def estimate(
         judged = None
         if check:
             with progress_bars(screen) as bars:
-                judged = check_on_host(models, threads=threads, input_hw=size_hw, progress=bars)
+                host = next((device for device in devices if device.name == HOST), None)
+                judged = check_on_host(models, threads=threads, input_hw=size_hw, profile=host, progress=bars)
         if json_target is not None:
             screen.emit_json(_document(estimates, judged), json_target, overwrite=overwrite)
         if json_target != "-":
