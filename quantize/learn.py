@@ -24,10 +24,10 @@ from .rounding import LIMIT
 WEIGHT_STEP = 0.005
 """Adam's step for weights, in integer steps."""
 
-BIAS_STEP = 0.005
+BIAS_STEP = 0.001
 """Adam's step for biases, in integer steps of the output."""
 
-SCALE_STEP = 1e-4
+SCALE_STEP = 1e-5
 """Adam's step for logarithms of scales."""
 
 BETAS = (0.9, 0.98)

@@ -22,6 +22,9 @@ LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)
 LUMA_SHARE = 0.7
 """Part of the error that is counted on luma; the rest is the mean over the channels."""
 
+CLIPPING = 3.0
+"""How much worse a squared error by clipping counts than one by rounding: neighbours err alike."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
@@ -113,7 +116,9 @@ def best_range(
     clipped_low = at_low[2] - 2 * lows * at_low[1] + lows**2 * at_low[0]
     clipped_high = above[2] - 2 * highs * above[1] + highs**2 * above[0]
     step = (highs[None] - lows[:, None]) / levels
-    error = clipped_low[:, None] + clipped_high[None] + (at_high[0][None] - at_low[0][:, None]) * step**2 / 12
+    clipped = clipped_low[:, None] + clipped_high[None]
+    inside = at_high[0][None] - at_low[0][:, None]
+    error = CLIPPING * clipped + inside * step**2 / 12
     error[0, 0] = math.inf
     row, column = divmod(int(error.argmin()), len(highs))
     return lows[row].item(), highs[column].item()
