@@ -10,8 +10,10 @@ from typing import Literal
 
 from models.errors import InputError
 from models.files import sha256_of
+from models.progress import Progress, silent
 
 from .frames import READABLE, Channels, is_image, read_frame
+from .metrics import SSIM_WINDOW
 from .resize import downscale, modcrop
 from .runner import Frame
 
@@ -79,15 +81,37 @@ class Dataset:
             InputError: a file is refused (see `read_frame`), is too small, or the sizes of a pair do not fit.
         """
         pair = self.pairs[index]
+        lr, hr = self._frames(pair)
+        if lr is None:
+            assert hr is not None, "a pair has at least one file"
+            lr = downscale(hr, self.scale)
+        return Sample(name=pair.name, lr=lr, hr=hr)
+
+    def require_usable(self, progress: Progress = silent) -> None:
+        """Refuse the dataset before any work is done if one of its images will be refused later.
+
+        Raises:
+            InputError: as `sample`, or an image is too small to be judged.
+        """
+        for done, pair in enumerate(self.pairs, start=1):
+            _, hr = self._frames(pair)
+            least = SSIM_WINDOW + 2 * self.scale
+            if hr is not None and min(hr.shape[:2]) < least:
+                raise InputError(
+                    f"{pair.hr}: {hr.shape[0]}x{hr.shape[1]} pixels (HxW) are too few to judge at a scale "
+                    f"of {self.scale}; give images with at least {least} pixels on both sides"
+                )
+            progress("check images", done, len(self.pairs), pair.name)
+
+    def _frames(self, pair: Pair) -> tuple[Frame | None, Frame | None]:
+        """Low and high resolution as far as there are files, the latter cut to multiples of the scale."""
         lr = None if pair.lr is None else read_frame(pair.lr, channels=self.channels)
         hr = None if pair.hr is None else read_frame(pair.hr, channels=self.channels)
         if hr is not None and lr is None:
             hr = self._cropped(hr, pair)
-            lr = downscale(hr, self.scale)
-        assert lr is not None, "a pair has at least one file"
-        if hr is not None:
+        elif hr is not None and lr is not None:
             self._require_fit(lr, hr, pair)
-        return Sample(name=pair.name, lr=lr, hr=hr)
+        return lr, hr
 
     def first(self, count: int) -> "Dataset":
         """The first `count` samples as a dataset of its own."""

@@ -119,9 +119,10 @@ def run_pipeline(job: Job, *, out: Path, overwrite: bool = False, progress: Prog
         The report. What was refused is FAILED in it, with the reason; the rest is done all the same.
 
     Raises:
-        InputError: `out` is taken or cannot be written.
+        InputError: `out` is taken or cannot be written, or an image cannot be used.
     """
     with output_folder(out, overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as scratch:
+        job.dataset.require_usable(progress)
         quantized = {
             recipe: quantize_one(job, recipe, folder, progress)
             for recipe in job.recipes
@@ -271,7 +272,11 @@ def evaluate_one(
             look=each_of(looks),
         )
     except InputError as error:
+        agreement.forget(step.recipe, step.artifact)
         return outcome.failed(str(error).removeprefix(f"{step.artifact} "))
+    if len(looks) > 1:
+        mirrored = [index for index, score in enumerate(evaluation.per_image) if score.mirrored]
+        agreement.leave_out(step.recipe, step.artifact, mirrored)
     picture = worst.save(folder / PICTURES_FOLDER, root=folder, artifact=step.artifact)
     done = replace(outcome, evaluation=evaluation, picture=picture)
     note = mirrored_note(evaluation)

@@ -10,6 +10,10 @@ import click
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+MOST_PIXELS = 4096 * 4096
+"""Largest low-resolution size of a file; 48 channels of it are 3 GB in float32."""
+
+
 def size(text: str | tuple[int, int]) -> tuple[int, int]:
     """`HxW` in low-resolution pixels, as `(H, W)`.
 
@@ -22,6 +26,11 @@ def size(text: str | tuple[int, int]) -> tuple[int, int]:
     if match is None:
         raise click.BadParameter(
             f"{text!r} is not a size; give height x width in low-resolution pixels, such as 128x128"
+        )
+    if int(match[1]) * int(match[2]) > MOST_PIXELS:
+        raise click.BadParameter(
+            f"{text!r} has more than {MOST_PIXELS:,} pixels, for which memory is short on phones and here; "
+            "give a smaller size, larger images are run in tiles"
         )
     return int(match[1]), int(match[2])
 

@@ -3,11 +3,12 @@
 import copy
 
 import pytest
+import skimage.data
 import torch
 from torch import nn
 from torch.nn import functional
 
-from models import Conv3XC, Span, SpanConfig, SpanDeploy, fold_conv3xc, folded_state, reparameterize
+from models import NETWORKS, Conv3XC, Span, SpanConfig, SpanDeploy, fold_conv3xc, folded_state, reparameterize
 from models.reparam import add_pointwise, chain_pointwise_first, chain_pointwise_last
 
 F64_RELATIVE = 1e-10
@@ -96,6 +97,20 @@ def test_network_folds_exactly_in_float32(span: Span) -> None:
     image = torch.rand(2, 3, 13, 10, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert relative(reparameterize(span)(image), span(image)) < F32_RELATIVE
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_of_the_published_size_fold_exactly_on_a_photograph(name: str) -> None:
+    torch.manual_seed(0)
+    config = SpanConfig(network=name, normalize=NETWORKS[name].normalizes)
+    span = Span(config).eval()
+    image = torch.from_numpy(skimage.data.chelsea()[100:160, 100:170].transpose(2, 0, 1)[None].copy()) / 255
+    with torch.no_grad():
+        assert relative(reparameterize(span)(image), span(image)) < F32_RELATIVE
+        exact = copy.deepcopy(span).double()
+        deploy = SpanDeploy(config).double()
+        deploy.load_state_dict(folded_state(exact))
+        assert relative(deploy(image.double()), exact(image.double())) < F64_RELATIVE
 
 
 def test_a_bias_forgotten_is_seen(span: Span) -> None:

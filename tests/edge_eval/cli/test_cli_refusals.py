@@ -204,6 +204,30 @@ def test_sizes(size: str, command: str, invoke: Invoke, network_file: Path, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["convert", "run", "bench"])
+def test_sizes_beyond_any_memory(command: str, invoke: Invoke, network_file: Path, tmp_path: Path) -> None:
+    options = ["--format", "tflite", "-o", tmp_path / "a.tflite"] if command == "convert" else []
+    said = refused(invoke(command, network_file, "--size", "99999x99999", *options))
+    assert "'99999x99999' has more than 16,777,216 pixels" in said
+
+
+@pytest.mark.parametrize(
+    ("side", "message"), [(5, "too few to judge at a scale of 2"), (0, "cannot be read")]
+)
+def test_run_refuses_images_before_any_work(
+    side: int, message: str, invoke: Invoke, network_file: Path, images: Path, tmp_path: Path
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(images, data)
+    (data / "zebra.png").touch()
+    if side:
+        Image.fromarray(NOISE[:side, :side]).save(data / "zebra.png")
+    result = invoke("run", network_file, "--data", data, "--out", out)
+    assert result.exit_code == 2 and "convert" not in result.stderr
+    assert "zebra.png" in result.stderr and message in result.stderr
+    assert {entry.name for entry in tmp_path.iterdir()} == {"data"}
+
+
 def test_one_pixel_is_a_size(invoke: Invoke, network_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "a.tflite"
     assert invoke("convert", network_file, "--format", "tflite", "--size", "1x1", "-o", out).exit_code == 0
