@@ -1,6 +1,6 @@
 """How far files of different formats, made of one quantized network, give the same pixels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ class Agreed:
         first: name of a file.
         second: name of the other.
         recipe: row of `RECIPES` of both.
-        images: on how many images.
+        images: on how many images; those that were mirrored for one of the files are left out.
         identical: on how many of them no pixel differs.
         psnr_db: mean of the others' PSNR over all channels, nothing cut; None where all are identical.
         least_psnr_db: the smallest.
@@ -50,35 +50,43 @@ class Agreement:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._outputs: dict[str, dict[str, list[Path]]] = {}
+        self._outputs: dict[str, dict[str, dict[int, Path]]] = {}
 
     def collector(self, recipe: str, artifact: str) -> Callable[[Sample, FloatImage, FloatImage], None]:
         """A `look` for `evaluate` that keeps the 8-bit outputs of one file."""
-        kept = self._outputs.setdefault(recipe, {}).setdefault(artifact, [])
+        kept = self._outputs.setdefault(recipe, {}).setdefault(artifact, {})
 
         def keep(_sample: Sample, _expected: FloatImage, output: FloatImage) -> None:
             path = self._folder / f"{artifact}.{len(kept)}.npy"
             np.save(path, to_frame(output))
-            kept.append(path)
+            kept[len(kept)] = path
 
         return keep
 
+    def leave_out(self, recipe: str, artifact: str, images: Iterable[int]) -> None:
+        """Forget a file's outputs on images, by their numbers."""
+        for index in images:
+            self._outputs[recipe][artifact].pop(index)
+
+    def forget(self, recipe: str, artifact: str) -> None:
+        """Forget a file that failed on the way."""
+        self._outputs.get(recipe, {}).pop(artifact, None)
+
     def results(self) -> tuple[Agreed, ...]:
-        """Each pair of files of one recipe that were evaluated on the same images."""
+        """Each pair of files of one recipe, on the images that both have."""
         return tuple(
             _compared(recipe, names[i], names[j], outputs)
             for recipe, outputs in self._outputs.items()
             for names in [list(outputs)]
             for i in range(len(names))
             for j in range(i + 1, len(names))
-            if len(outputs[names[i]]) == len(outputs[names[j]]) > 0
         )
 
 
-def _compared(recipe: str, first: str, second: str, outputs: dict[str, list[Path]]) -> Agreed:
+def _compared(recipe: str, first: str, second: str, outputs: dict[str, dict[int, Path]]) -> Agreed:
     figures, most = [], 0
-    for path, other_path in zip(outputs[first], outputs[second], strict=True):
-        frame, other = np.load(path), np.load(other_path)
+    for index in sorted(outputs[first].keys() & outputs[second].keys()):
+        frame, other = np.load(outputs[first][index]), np.load(outputs[second][index])
         figures.append(metrics.psnr_rgb_db(frame, other, border=0))
         most = max(most, metrics.max_abs_8bit(frame, other))
     known = [figure for figure in figures if figure is not None]

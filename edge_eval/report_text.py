@@ -42,6 +42,9 @@ def megabytes_text(row: Row) -> str:
 def agreement_text(agreed: AgreementFigures) -> str:
     """How near two files' pictures are, as one sentence."""
     over = f"{agreed.images} image{'s' * (agreed.images != 1)}"
+    if not agreed.images:
+        both = f"{agreed.first} and {agreed.second}"
+        return f"SKIPPED agreement of {both}: every image is smaller than a file's size"
     if agreed.psnr_db is None:
         return f"{agreed.first} and {agreed.second} give the same pixels on {over}"
     largest = f"largest difference {agreed.max_abs_8bit} of 255"

@@ -10,6 +10,8 @@ from edge_eval.agreement import Agreement
 from edge_eval.datasets import Sample, bundled_photographs, open_dataset
 from edge_eval.quantization import METHODS, open_calibration, refuse_shared_images
 from edge_eval.quantized_file import is_quantized
+from edge_eval.report_data import AgreementFigures, record_of
+from edge_eval.report_text import agreement_text
 from edge_eval.runner import to_image
 from edge_eval.sensitivity import draw_costs
 from models import InputError
@@ -75,7 +77,24 @@ def test_a_file_that_failed_on_the_way_is_not_compared(tmp_path: Path, pixels: n
         look = agreement.collector("w8a8", name)
         for frame in pixels[:count]:
             look(sample, to_image(frame), to_image(frame))
+    agreement.forget("w8a8", "b")
     assert agreement.results() == ()
+
+
+def test_images_that_were_mirrored_for_one_file_are_not_compared(tmp_path: Path, pixels: np.ndarray) -> None:
+    sample, agreement = Sample(name="x", lr=pixels[0], hr=None), Agreement(tmp_path)
+    for name, frames in (("a", pixels), ("b", pixels ^ np.uint8(1))):
+        look = agreement.collector("w8a8", name)
+        for frame in frames:
+            look(sample, to_image(frame), to_image(frame))
+    agreement.leave_out("w8a8", "b", [1])
+    assert [agreed.images for agreed in agreement.results()] == [2]
+    agreement.leave_out("w8a8", "a", [0, 2])
+    (agreed,) = agreement.results()
+    assert agreed.images == 0
+    assert agreement_text(record_of(AgreementFigures, agreed.to_json())).startswith(
+        "SKIPPED agreement of a and b"
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\x08\0\0\0\0\0\0\0{}      ", b"PK\x03\x04"])
