@@ -148,8 +148,8 @@ def _list_profiles(screen: Terminal) -> None:
         figures = {**profile.peak_gops, "bandwidth_gb_s": profile.bandwidth_gb_s}
         for key, value in figures.items():
             unit = "GB/s" if key == "bandwidth_gb_s" else "10^9 operations/s"
-            known = "unknown" if value is None else f"{value:g} {unit}"
-            screen.out.print(f"  {key}: {known}; {profile.sources.get(key, '')}", soft_wrap=True)
+            known = "" if value is None else f"{value:g} {unit}; "
+            screen.out.print(f"  {key}: {known}{profile.sources[key]}", soft_wrap=True)
 
 
 def _table(*columns: str) -> Any:

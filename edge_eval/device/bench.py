@@ -75,6 +75,14 @@ class DeviceLatency(Latency):
     note: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    device: Device
+    threads: int
+    warmup: int
+    runs: int
+
+
 def bench_on_device(
     models: Sequence[Path],
     *,
@@ -113,21 +121,19 @@ def bench_on_device(
     shapes = {model: input_shape(model) for model in models}
     if tool is None or not tool.is_file():
         raise InputError(f"no {tool or 'benchmark_model'}; {GET_TOOL}")
-    wanted = DEFAULT_THREADS if threads is None else threads
+    asked = _Asked(device=device, threads=threads or DEFAULT_THREADS, warmup=warmup, runs=runs)
     results: list[DeviceLatency] = []
     with device.folder() as folder:
         device.push(tool, f"{folder}/benchmark_model")
         device.shell(f"chmod 755 {folder}/benchmark_model")
         for model, (height, width, channels) in shapes.items():
             device.push(model, f"{folder}/model.tflite")
+            hw = input_hw or (height, width)
+            sized = _size_flags(hw, channels) if input_hw else ()
             for name in delegates:
-                hw = input_hw or (height, width)
-                sized = _size_flags(hw, channels) if input_hw else ()
                 flags = (*sized, *DELEGATES[name].flags)
-                command = _command(folder, threads=wanted, warmup=warmup, runs=runs, flags=flags)
-                code, text = device.shell(command)
-                asked = {"device": device, "threads": wanted, "hw": hw, "warmup": warmup}
-                results.append(_result(model, DELEGATES[name], code, text, **asked))  # type: ignore[arg-type]
+                code, text = device.shell(_command(folder, asked, flags))
+                results.append(_result(model, DELEGATES[name], code, text, asked=asked, hw=hw))
                 progress("bench on device", len(results), len(models) * len(delegates), model.name)
     return results
 
@@ -151,13 +157,13 @@ def _size_flags(hw: tuple[int, int], channels: int) -> tuple[str, ...]:
     return "--input_layer=image", f"--input_layer_shape=1,{hw[0]},{hw[1]},{channels}"
 
 
-def _command(folder: str, *, threads: int, warmup: int, runs: int, flags: Sequence[str]) -> str:
+def _command(folder: str, asked: _Asked, flags: Sequence[str]) -> str:
     words = (
         f"{folder}/benchmark_model",
         f"--graph={folder}/model.tflite",
-        f"--num_threads={threads}",
-        f"--warmup_runs={warmup}",
-        f"--num_runs={runs}",
+        f"--num_threads={asked.threads}",
+        f"--warmup_runs={asked.warmup}",
+        f"--num_runs={asked.runs}",
         "--report_peak_memory_footprint=true",
         *flags,
     )
@@ -165,15 +171,7 @@ def _command(folder: str, *, threads: int, warmup: int, runs: int, flags: Sequen
 
 
 def _result(
-    model: Path,
-    delegate: Delegate,
-    code: int,
-    text: str,
-    *,
-    device: Device,
-    threads: int,
-    hw: tuple[int, int],
-    warmup: int,
+    model: Path, delegate: Delegate, code: int, text: str, *, asked: _Asked, hw: tuple[int, int]
 ) -> DeviceLatency:
     read = read_transcript(text)
     reason = _failure(delegate, code, text, read)
@@ -181,9 +179,9 @@ def _result(
     return DeviceLatency(
         artifact=model.name,
         runtime=delegate.runtime,
-        threads=threads,
+        threads=asked.threads,
         input_hw=hw,
-        warmup=warmup,
+        warmup=asked.warmup,
         runs=figures.runs if figures else 0,
         init_ms=figures.init_ms if figures else None,
         median_ms=figures.median_ms if figures else None,
@@ -195,7 +193,7 @@ def _result(
         size_bytes=size_of(model),
         ops=count_ops(model),
         reason=reason,
-        device=device.name,
+        device=asked.device.name,
         p95_ms=figures.p95_ms if figures else None,
         first_ms=figures.first_ms if figures else None,
         delegated=figures.delegated.get(delegate.kernel) if figures else None,

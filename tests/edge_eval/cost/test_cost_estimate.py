@@ -89,9 +89,9 @@ def test_every_figure_of_a_profile_has_a_source(name: str) -> None:
     figures = {**profile.peak_gops, "bandwidth_gb_s": profile.bandwidth_gb_s}
     for key, value in figures.items():
         assert value is None or value > 0
-        assert len(profile.sources[key]) > 5
+        assert len(profile.sources[key]) > 10
         if value is None:
-            assert any(word in profile.sources[key] for word in ("unknown", "no public", "does not"))
+            assert profile.sources[key].startswith("unknown")
 
 
 def test_a_profile_that_does_not_exist() -> None:
@@ -180,7 +180,7 @@ def test_the_list_of_devices_tells_sources() -> None:
     result = run("--profiles")
     assert result.exit_code == 0
     assert "fp32: 153.6 10^9 operations/s; 4 cores x 2.4 GHz x 16" in result.output
-    assert "int8: unknown; unknown, for the same reason" in result.output
+    assert "int8: unknown, for the same reason" in result.output
 
 
 @pytest.mark.parametrize(
