@@ -29,7 +29,8 @@ FOLDER_VARIABLE = "SPAN_EDGE_AARCH64"
 QEMU_NAMES = ("qemu-aarch64-static", "qemu-aarch64")
 SITE = "opt/site"
 PREPARED = "prepared.json"
-WHEELS = ("ai-edge-litert", "numpy")
+LITERT = "ai-edge-litert"
+WHEELS = (LITERT, "numpy")
 """All that LiteRT's interpreter imports; of the versions that are installed here."""
 
 OLDEST_MANYLINUX = 17
@@ -67,7 +68,19 @@ def why_unavailable(core: str, *, folder: Path) -> str | None:
         return f"{emulator.name} does not know a {core}; install a newer QEMU"
     if not (folder / PREPARED).is_file():
         return f"there is no prepared {folder}; run span-edge prepare-aarch64"
+    here, there = metadata.version(LITERT), prepared_version(folder)
+    if here != there:
+        return (
+            f"{folder} holds {LITERT} {there} and here is {here}; run span-edge prepare-aarch64 --overwrite"
+        )
     return None
+
+
+def prepared_version(folder: Path) -> str | None:
+    """The version of LiteRT in a prepared folder."""
+    wheels = json.loads((folder / PREPARED).read_text())["wheels"]
+    parts = (wheel.split("-") for wheel in wheels if "-" in wheel)
+    return {part[0].replace("_", "-"): part[1] for part in parts}.get(LITERT)
 
 
 @functools.cache

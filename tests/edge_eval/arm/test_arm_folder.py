@@ -3,6 +3,7 @@
 import json
 import os
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from edge_eval.runtimes.table import RUNTIMES, open_runner
 from models.errors import InputError
 
 PATH_AT_START = os.environ["PATH"]
+WHEEL = f"ai_edge_litert-{version('ai-edge-litert')}-cp311-cp311-any.whl"
 
 APT_GET = """#!/bin/sh
 echo "$@" >> "{log}"
@@ -46,9 +48,9 @@ def clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def fetch(python_version: str, glibc_minor: int, target: Path) -> list[Path]:
         assert (python_version, glibc_minor) == ("3.11", 36)
         target.mkdir()
-        with zipfile.ZipFile(target / "litert.whl", "w") as wheel:
+        with zipfile.ZipFile(target / WHEEL, "w") as wheel:
             wheel.writestr("litert/interpreter.py", "")
-        return [target / "litert.whl"]
+        return [target / WHEEL]
 
     monkeypatch.setattr(folder_module, "_fetch_wheels", fetch)
     return folder
@@ -59,7 +61,7 @@ def test_the_folder_has_python_the_wheels_and_every_core(clients: Path, tmp_path
     made = prepare_folder(
         tmp_path / "arm", progress=lambda stage, done, total, detail="": steps.append((done, total))
     )
-    assert json.loads((made / PREPARED).read_text()) == {"python": "python3.11", "wheels": ["litert.whl"]}
+    assert json.loads((made / PREPARED).read_text()) == {"python": "python3.11", "wheels": [WHEEL]}
     assert steps[0] == (0, 5) and steps[-1] == (5, 5)
     for name, core in CORES.items():
         root = core_root(made, name)
@@ -131,6 +133,14 @@ def test_why_a_core_is_not_available(clients: Path, tmp_path: Path, monkeypatch:
     assert why_unavailable("cortex-a76", folder=arm) == (
         "qemu-aarch64-static is not on the PATH; install qemu-user-static"
     )
+
+
+def test_a_folder_of_another_version_is_not_used(clients: Path, tmp_path: Path) -> None:
+    arm = prepare_folder(tmp_path / "arm")
+    (arm / PREPARED).write_text(json.dumps({"python": "python3.11", "wheels": ["ai_edge_litert-1.0-x.whl"]}))
+    reason = why_unavailable("cortex-a76", folder=arm)
+    assert reason is not None and "holds ai-edge-litert 1.0 and here is" in reason
+    assert "run span-edge prepare-aarch64 --overwrite" in reason
 
 
 def test_where_the_folder_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
