@@ -56,7 +56,7 @@ class Effort:
 
 EFFORTS: dict[EffortName, Effort] = {
     "smoke": Effort(crops=2, side=24, steps=2, batch=1),
-    "fast": Effort(crops=24, side=48, steps=100, batch=4),
+    "fast": Effort(crops=24, side=48, steps=0, batch=4),
     "best": Effort(crops=24, side=48, steps=1200, batch=8),
 }
 
