@@ -30,7 +30,7 @@ from .artifact import (
 from .coreml_edges import Edges, Io
 from .coreml_float import float_model
 from .coreml_nodes import FloatBits, quantized_model
-from .coreml_palette import palettized
+from .coreml_palette import palettized_network, with_palettes
 from .coreml_sizes import Sizes
 
 IOS_VERSIONS = (15, 16, 17, 18)
@@ -83,12 +83,13 @@ def to_coreml(
     progress("convert to Core ML", 0, 3, "build the program")
     if isinstance(network, QuantizedSpan):
         model = quantized_model(network, edges=edges, minimum_ios=minimum_ios, float_bits=float_bits)
+    elif row.palette_bits:
+        limited = palettized_network(network, bits=row.palette_bits, progress=progress)
+        plain = float_model(limited, recipe="fp16", edges=edges, minimum_ios=minimum_ios)
+        model = with_palettes(plain, bits=row.palette_bits)
     else:
-        base = "fp16" if row.palette_bits else recipe
-        model = float_model(network, recipe=base, edges=edges, minimum_ios=minimum_ios)
+        model = float_model(network, recipe=recipe, edges=edges, minimum_ios=minimum_ios)
     progress("convert to Core ML", 1, 3, "describe it")
-    if row.palette_bits:
-        model = palettized(model, bits=row.palette_bits, progress=progress)
     info = _info(edges, recipe=recipe, source=source, backend="nodes" if row.weight_bits else "coremltools")
     _describe(model, info, sizes)
     progress("convert to Core ML", 2, 3, "write")
