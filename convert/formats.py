@@ -61,7 +61,8 @@ def coreml_metadata_text(path: Path, key: str) -> str | None:
         InputError: there is no such package, or its model is missing or damaged.
     """
     if not path.is_dir():
-        raise InputError(f"{path}: no such package; give an .mlpackage folder made by span-edge convert")
+        what = "a file, not a package" if path.exists() else "no such package"
+        raise InputError(f"{path}: {what}; give an .mlpackage folder made by span-edge convert")
     models = sorted((path / "Data").rglob("*.mlmodel"))
     if not (path / "Manifest.json").is_file() or len(models) != 1:
         raise InputError(

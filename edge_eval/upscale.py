@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import InputError
-from models.files import refuse_existing
+from models.files import refuse_existing, refuse_unwritable
 from models.progress import Progress, renamed, silent
 
 from .frames import Channels, Layers, read_layers, write_layers
@@ -36,11 +36,13 @@ def plan_outputs(images: Sequence[Path], folder: Path, *, overwrite: bool) -> tu
     """The PNG file of every image, all checked before the first one is made.
 
     Raises:
-        InputError: an image is missing, two would become the same file, or a file exists.
+        InputError: an image is missing, two would become the same file, a file exists, or the folder cannot
+            be written.
     """
     missing = [str(image) for image in images if not image.is_file()]
     if missing:
         raise InputError(f"no image {', '.join(missing)}; give image files (folders are not searched)")
+    refuse_unwritable(folder / "x.png")
     outputs: dict[Path, Path] = {}
     for image in images:
         out = folder / f"{image.stem}.png"

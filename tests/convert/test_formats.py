@@ -111,6 +111,12 @@ def test_a_folder_that_is_no_package_is_refused(tmp_path):
         read_artifact(folder)
 
 
+def test_a_file_that_is_called_a_package_is_refused(tmp_path):
+    (tmp_path / "x.mlpackage").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"x\.mlpackage: a file, not a package; give an \.mlpackage folder"):
+        read_artifact(tmp_path / "x.mlpackage")
+
+
 def test_a_damaged_package_is_refused(tmp_path):
     data = tmp_path / "x.mlpackage" / "Data" / "com.apple.CoreML"
     data.mkdir(parents=True)

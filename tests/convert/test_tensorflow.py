@@ -9,6 +9,7 @@ from tflite_support import SIZE, SOURCE, random_network, run_tflite, run_torch, 
 from convert import tensorflow as backend
 from convert import tflite_ops, to_saved_model, to_tflite
 from convert.tflite_graph import ConversionError
+from edge_eval.tolerances import limit
 from models import InputError
 
 needs_tensorflow = pytest.mark.skipif(
@@ -35,7 +36,7 @@ def test_both_backends_give_the_same_operations_and_pictures(converted, config):
     assert ours == theirs
     image = np.random.default_rng(2).random((15, 11, network.config.in_channels), dtype=np.float32)
     one, other = run_tflite(by_litert.path, image), run_tflite(by_tensorflow.path, image)
-    assert np.abs(one - other).max() <= 1e-4 * np.abs(one).max()
+    assert np.abs(one - other).max() <= limit("backends_agree") * np.abs(one).max()
     assert snr_db(other, run_torch(network, image)) > 110
 
 

@@ -234,6 +234,14 @@ def test_one_pixel_is_a_size(invoke: Invoke, network_file: Path, tmp_path: Path)
     assert json.loads(invoke("inspect", out, "--json").stdout)["input"]["shape"] == [1, 1, 1, 3]
 
 
+def test_upscale_into_a_file_is_refused_before_any_work(
+    invoke: Invoke, network_file: Path, images: Path
+) -> None:
+    image = images / "large.png"
+    said = refused(invoke("upscale", image, "--model", network_file, "-o", image))
+    assert "large.png is a file; choose another folder" in said
+
+
 def test_a_folder_is_never_replaced_by_a_file(invoke: Invoke, network_file: Path, images: Path) -> None:
     for command in (
         ["eval", network_file, "--data", images, "--json", images],
