@@ -1,4 +1,4 @@
-"""Fixtures for all tests: where the shared checkpoints and images are, and small networks with known weights."""
+"""Fixtures for all tests: where shared checkpoints and images are, and small networks with known weights."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ SHARED = Path(os.environ.get("SPAN_EDGE_DATA", ROOT.parent / "shared")).resolve(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give every process one thread where several run side by side, so that two workers do not fight for two cores."""
+    """Give every process one thread where several run side by side: two workers would fight for two cores."""
     if os.environ.get("PYTEST_XDIST_WORKER"):
         torch.set_num_threads(1)
 
