@@ -14,6 +14,7 @@ import torch
 from models.config import SpanConfig
 from models.deploy import SpanDeploy
 from models.errors import InputError
+from models.files import refuse_existing
 from models.progress import Progress, silent
 from quantize.quantized import QuantizedSpan
 from quantize.recipe import recipe_named
@@ -57,6 +58,7 @@ def to_tflite(
     source: Source,
     out: Path,
     backend: Backend = DEFAULT_BACKEND,
+    saved_model: Path | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Artifact:
@@ -75,7 +77,9 @@ def to_tflite(
         out: the file to write; its name ends in `.tflite`.
         backend: the converter of a folded network; they give the same operations. Quantized networks need
             none.
-        overwrite: replace an existing file.
+        saved_model: a folder to write TensorFlow's own form of the network to, float32 whatever the recipe;
+            for the backend `tensorflow` only.
+        overwrite: replace an existing file, and an existing SavedModel.
         progress: told of the three steps.
 
     Raises:
@@ -85,6 +89,8 @@ def to_tflite(
     """
     _require(network, recipe=recipe, size=size, out=out, backend=backend)
     refuse_taken(out, overwrite=overwrite)
+    if saved_model is not None:
+        _require_tensorflow_backend(saved_model, backend, overwrite=overwrite)
     progress("convert to TFLite", 0, 3, "build the graph")
     if isinstance(network, QuantizedSpan):
         graph, maker, convolutions = graph_of(network, size=size), NODES, len(network.weights)
@@ -98,6 +104,8 @@ def to_tflite(
     tflite_graph.require_clean(graph, convolutions=convolutions, upscale=network.config.upscale)
     data = graph.serialize()
     progress("convert to TFLite", 2, 3, "write")
+    if saved_model is not None and not isinstance(network, QuantizedSpan):
+        tensorflow_backend.to_saved_model(network, out=saved_model, overwrite=overwrite)
     artifact = write_artifact(out, info, lambda path: path.write_bytes(data), overwrite=overwrite)
     progress("convert to TFLite", 3, 3, out.name)
     return artifact
@@ -150,6 +158,16 @@ def _require(
         )
     if out.suffix != ".tflite":
         raise InputError(f"{out}: a TFLite file's name ends in .tflite; give such a name")
+
+
+def _require_tensorflow_backend(saved_model: Path, backend: str, *, overwrite: bool) -> None:
+    """Refuse a SavedModel that the backend cannot give or that may not be written."""
+    if backend != "tensorflow":
+        raise InputError(
+            f"a SavedModel ({saved_model}) is made by the backend 'tensorflow', and {backend!r} was asked "
+            "for; take that backend, or no SavedModel"
+        )
+    refuse_existing(saved_model, overwrite=overwrite, folder=True)
 
 
 def _require_quantized(network: QuantizedSpan, recipe: str, backend: str) -> None:

@@ -45,8 +45,6 @@ A JSON file beside the result (span.tflite.json) says what it was made from, its
 """
 
 DEFAULT_SIZE = (128, 128)
-FORMAT_OPTIONS = ("--min-size", "--max-size", "--backend", "--io", "--ios")
-"""Options that not every format has."""
 
 
 @click.command(epilog=EPILOG)
@@ -72,6 +70,12 @@ FORMAT_OPTIONS = ("--min-size", "--max-size", "--backend", "--io", "--ios")
 @click.option("--max-size", type=size, metavar="HxW", help="Core ML: largest, with --min-size.")
 @click.option("--backend", type=click.Choice(["litert", "tensorflow"]), help="TFLite: which converter.")
 @click.option(
+    "--saved-model",
+    type=PATH,
+    metavar="DIR",
+    help="TFLite by --backend tensorflow: write TensorFlow's SavedModel there too, in float32.",
+)
+@click.option(
     "--io", "io_kind", type=click.Choice(["image", "tensor"]), help="Core ML: what it takes and gives."
 )
 @click.option("--ios", type=click.IntRange(min=15), help="Core ML: oldest iOS it must run on.  [default: 17]")
@@ -91,6 +95,7 @@ def convert(
     min_size: tuple[int, int] | None,
     max_size: tuple[int, int] | None,
     backend: str | None,
+    saved_model: Path | None,
     io_kind: str | None,
     ios: int | None,
     out: Path,
@@ -109,6 +114,7 @@ def convert(
         "--min-size": min_size,
         "--max-size": max_size,
         "--backend": backend,
+        "--saved-model": saved_model,
         "--io": io_kind,
         "--ios": ios,
     }
@@ -158,10 +164,11 @@ def quantized_if_asked(
 
 def _tflite_options(sizes: tuple[tuple[int, int], ...], asked: dict[str, Any]) -> dict[str, Any]:
     """The TFLite converter's own arguments."""
-    _refuse_foreign(asked, known=("--backend",), format_name="tflite")
+    names = {"--backend": "backend", "--saved-model": "saved_model"}
+    _refuse_foreign(asked, known=tuple(names), format_name="tflite")
     if len(sizes) != 1:
         raise InputError(f"a TFLite file has one size, and {len(sizes)} --size were given; give one")
-    return {"size": sizes[0], **({"backend": asked["--backend"]} if asked else {})}
+    return {"size": sizes[0], **{names[name]: value for name, value in asked.items()}}
 
 
 def _coreml_options(sizes: tuple[tuple[int, int], ...], asked: dict[str, Any]) -> dict[str, Any]:

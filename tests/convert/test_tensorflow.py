@@ -63,6 +63,19 @@ def test_the_saved_model_takes_any_size(tmp_path):
         to_saved_model(network, out=tmp_path / "saved")
 
 
+@needs_tensorflow
+def test_a_saved_model_comes_with_the_file_on_request(tmp_path):
+    given = {"recipe": "fp32", "size": SIZE, "source": SOURCE, "saved_model": tmp_path / "saved"}
+    with pytest.raises(InputError, match="is made by the backend 'tensorflow', and 'litert' was asked"):
+        to_tflite(random_network(), out=tmp_path / "x.tflite", **given)
+    assert list(tmp_path.iterdir()) == []
+    to_tflite(random_network(), out=tmp_path / "x.tflite", backend="tensorflow", **given)
+    assert (tmp_path / "saved" / "saved_model.pb").is_file()
+    with pytest.raises(InputError, match="saved exists already; give --overwrite"):
+        to_tflite(random_network(), out=tmp_path / "y.tflite", backend="tensorflow", **given)
+    assert not (tmp_path / "y.tflite").exists()
+
+
 def test_without_tensorflow_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     monkeypatch.setattr(backend, "find_spec", lambda name: None)

@@ -107,7 +107,7 @@ def test_convert_makes_flexible_core_ml_files(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("tflite", "--ios", "17"), "--ios does not apply to --format tflite; it takes --backend"),
+        (("tflite", "--ios", "17"), "--ios does not apply to --format tflite; it takes --backend, "),
         (("tflite", "--size", "8x8", "--size", "9x9"), "a TFLite file has one size, and 2 --size were given"),
         (("coreml", "--backend", "litert"), "--backend does not apply to --format coreml"),
         (("coreml", "--max-size", "8x8"), "a range needs --min-size, --max-size and one --size"),
