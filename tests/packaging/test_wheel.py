@@ -68,7 +68,7 @@ def test_convert_then_upscale(checkpoint: Path, tmp_path: Path) -> None:
 
 def test_run_with_the_photographs_that_are_installed(checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    span_edge("run", checkpoint, "--size", "64x64", "--runs", 1, "--out", out)
+    span_edge("run", checkpoint, "--recipes", "fp16", "--size", "64x64", "--runs", 1, "--out", out)
     statuses = [step["status"] for step in json.loads((out / "run.json").read_text())["artifacts"]]
     assert statuses == ["OK", "OK"]
     assert (out / "report.html").is_file()
