@@ -1,10 +1,12 @@
-"""Learned rounding: weights, biases and scales that bring the integer network nearest to the float one.
+"""Learning from rounded tensors: what brings the integer network nearest to the float one.
 
 No labels: the float network's own output on calibration crops is the aim. Every tensor is rounded as the
 integer kernels round it; gradients pass rounding unchanged (the straight-through estimator), scales get the
 gradient of Esser et al., "Learned step size quantization" (arXiv:1902.08153). Layers differ in weight scale
 by 45 times, so weights are learned in units of their channel's integer step, and scales as logarithms: one
-step size then fits all.
+step size then fits all. Weights are not rounded meanwhile: they leave the integers where learning starts, and
+are rounded at the end with compensation (`rounding.resettled`), which costs little; a weight that had to
+cross half an integer step before anything changed would learn late, and all of them at once.
 """
 
 import math
@@ -21,7 +23,7 @@ from .quantized import QParams, QWeight
 from .ranges import LUMA, LUMA_SHARE
 from .rounding import LIMIT
 
-WEIGHT_STEP = 0.005
+WEIGHT_STEP = 0.003
 """Adam's step for weights, in integer steps."""
 
 BIAS_STEP = 0.001
@@ -78,7 +80,6 @@ class Learner(nn.Module):
         )
         learned = [name for name in weights if name not in self.fixed]
         self.units = nn.ParameterDict({key(n): nn.Parameter(weights[n].values.float()) for n in learned})
-        self.weight_scales = nn.ParameterDict({key(n): nn.Parameter(weights[n].scale.log()) for n in learned})
         self.biases = nn.ParameterDict({key(n): nn.Parameter(weights[n].bias.clone()) for n in learned})
         self.scales = nn.ParameterDict(
             {
@@ -90,16 +91,16 @@ class Learner(nn.Module):
 
     def forward(self, lr_nchw: Tensor) -> Tensor:
         """The network's output, unrounded, (N, C_out, s*H, s*W)."""
-        return self.network.run(lr_nchw, weight=self._weight, tensor=self._tensor)
+        return self.network.run(lr_nchw, weight=self.weight, tensor=self.tensor)
 
-    def _weight(self, name: str) -> tuple[Tensor, Tensor]:
+    def weight(self, name: str) -> tuple[Tensor, Tensor]:
+        """A convolution's kernel and bias, not rounded."""
         if key(name) not in self.units:
             return self.start[name].kernel(), self.start[name].bias
-        units = self.units[key(name)]
-        rounded = units + (units.detach().round().clamp(-LIMIT, LIMIT) - units.detach())
-        return rounded * self.weight_scales[key(name)].exp().view(-1, 1, 1, 1), self.biases[key(name)]
+        return self.units[key(name)] * self.start[name].scale.view(-1, 1, 1, 1), self.biases[key(name)]
 
-    def _tensor(self, name: str, value: Tensor) -> Tensor:
+    def tensor(self, name: str, value: Tensor) -> Tensor:
+        """A tensor, rounded where it is an integer one."""
         qparams = self.activations.get(name)
         if qparams is None or name in _UNROUNDED:
             return value
@@ -112,7 +113,7 @@ class Learner(nn.Module):
         """Adam's parameters with their steps."""
         groups: list[dict[str, Any]] = [
             {"params": list(self.units.values()), "lr": WEIGHT_STEP},
-            {"params": [*self.scales.values(), *self.weight_scales.values()], "lr": SCALE_STEP},
+            {"params": list(self.scales.values()), "lr": SCALE_STEP},
         ]
         for name in self.start:
             if key(name) in self.biases:
@@ -125,21 +126,14 @@ class Learner(nn.Module):
             return BIAS_STEP * self.activations[name].scale
         return BIAS_STEP * float(self.start[name].bias.abs().mean()) / LIMIT
 
-    def result(self) -> tuple[dict[str, QWeight], dict[str, QParams]]:
-        """The weights and scales as they are now."""
-        weights, activations = dict(self.start), dict(self.activations)
-        for name in self.start:
-            if key(name) in self.units:
-                weights[name] = QWeight(
-                    values=self.units[key(name)].detach().round().clamp(-LIMIT, LIMIT).to(torch.int8),
-                    scale=self.weight_scales[key(name)].detach().exp(),
-                    bias=self.biases[key(name)].detach().clone(),
-                )
+    def learned_scales(self) -> dict[str, QParams]:
+        """The tensors' scales as they are now."""
+        activations = dict(self.activations)
         for name, qparams in self.activations.items():
             if key(name) in self.scales:
                 scale = float(self.scales[key(name)].detach().exp())
                 activations[name] = QParams(scale=scale, zero_point=qparams.zero_point, dtype=qparams.dtype)
-        return weights, activations
+        return activations
 
 
 _UNROUNDED = ("output", "upscaled")

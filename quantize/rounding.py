@@ -18,6 +18,9 @@ LIMIT = 127
 DAMPING = 1e-2
 """Added to the moments' diagonal, as a part of it."""
 
+RESETTLING = 1e-3
+"""The same for weights that are integers already but for a small change."""
+
 SHRINKS = tuple(1 - 0.04 * i for i in range(11))
 """Scales tried for a channel, as parts of the one at which nothing is clipped."""
 
@@ -83,6 +86,30 @@ def compensated(conv: nn.Conv2d, moments: Moments) -> QWeight:
     damped = (moments.rounded + moments.rounded.T) / 2 + damping
     rest = torch.linalg.solve(damped, (exact @ (moments.cross + damping)).T).T
     scale = _scale(rest[:, :-1], power[:-1])
+    integers, bias = _spread_rounding(rest, scale, damped)
+    return QWeight(values=integers.view(conv.weight.shape).to(torch.int8), scale=scale.float(), bias=bias)
+
+
+def resettled(kernel: Tensor, bias: Tensor, start: QWeight, rounded: Tensor) -> QWeight:
+    """A kernel near `start` as integers at `start`'s scale, errors spread as in `compensated`.
+
+    Args:
+        kernel: (O, I, k, k), float.
+        bias: (O,).
+        start: what the kernel was before it was changed a little.
+        rounded: second moments of its inputs, `Moments.rounded`.
+    """
+    rest = torch.cat([kernel.double().flatten(1), bias.double()[:, None]], dim=1)
+    power = rounded.diagonal()
+    damping = torch.diag(RESETTLING * power + 1e-9 * power.mean())
+    damped = (rounded + rounded.T) / 2 + damping
+    integers, shifted = _spread_rounding(rest, start.scale.double(), damped)
+    return QWeight(values=integers.view(kernel.shape).to(torch.int8), scale=start.scale, bias=shifted)
+
+
+def _spread_rounding(rest: Tensor, scale: Tensor, damped: Tensor) -> tuple[Tensor, Tensor]:
+    """Integers of the rows of `rest`, (O, I*k*k), one input after the other, and the biases after them."""
+    power = damped.diagonal()
     order = torch.cat([power[:-1].argsort(descending=True), torch.tensor([len(power) - 1])])
     spread = _root_of_inverse(damped[order][:, order])
     rest = rest[:, order]
@@ -92,8 +119,7 @@ def compensated(conv: nn.Conv2d, moments: Moments) -> QWeight:
         integers[:, order[column]] = integer
         error = (rest[:, column] - integer * scale) / spread[column, column]
         rest[:, column + 1 :] -= error[:, None] * spread[column, column + 1 :]
-    values = integers.view(conv.weight.shape).to(torch.int8)
-    return QWeight(values=values, scale=scale.float(), bias=rest[:, -1].float())
+    return integers, rest[:, -1].float()
 
 
 def _root_of_inverse(matrix: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from quantize.quantized import QuantizedSpan
 from quantize.ranges import Sample, best_range, observe
 from quantize.recipe import recipe_named
 from quantize.rewrite import rewrite
-from quantize.rounding import compensated, input_moments, nearest
+from quantize.rounding import compensated, input_moments, nearest, resettled
 
 
 def error_of(quantized: QuantizedSpan, network: SpanDeploy, frame: np.ndarray) -> float:
@@ -148,3 +148,31 @@ def test_compensated_rounding_beats_the_nearest(network: SpanDeploy, frames: lis
         return float(out.square().mean())
 
     assert error(compensated(conv, moments)) < 0.7 * error(nearest(conv))
+
+
+def test_a_small_change_of_integer_weights_is_settled_at_their_scale(network: SpanDeploy) -> None:
+    conv = rewrite(network).conv("block_2.c1_r")
+    inputs = torch.nn.functional.avg_pool2d(torch.randn(4, 8, 40, 40), 5, 1)
+    moments = input_moments(conv, inputs, inputs, torch.ones(4, 8, 36, 36)).rounded
+    start = nearest(conv)
+    same = resettled(start.kernel(), start.bias, start, moments)
+    assert torch.equal(same.values, start.values) and torch.allclose(same.bias, start.bias)
+    moved = start.kernel() + 0.3 * start.scale.view(-1, 1, 1, 1)
+
+    def error(kernel: torch.Tensor, bias: torch.Tensor) -> float:
+        out = torch.nn.functional.conv2d(inputs, kernel - moved, bias - start.bias, padding=1)
+        return float(out.square().mean())
+
+    settled = resettled(moved, start.bias, start, moments)
+    assert torch.equal(settled.scale, start.scale)
+    assert error(settled.kernel(), settled.bias) < 0.5 * error(start.kernel(), start.bias)
+
+
+def test_learning_that_does_harm_is_not_kept(
+    network: SpanDeploy, frames: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quantize.learn.WEIGHT_STEP", 20.0)
+    kept = quantize_ptq(network, recipe="w8a8", images=frames, effort="smoke")
+    start = prepare(network, recipe_named("w8a8"), CalibrationSet.of(frames), EFFORTS["smoke"])
+    assert kept.provenance.steps == 0
+    assert all(torch.equal(w.values, start.weights[name].values) for name, w in kept.weights.items())
