@@ -90,9 +90,16 @@ def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     except OSError as error:
         if error.filename is not None and not is_inside(error.filename, path.parent):
             raise
-        raise InputError(f"cannot write {path}: {error.strerror or error}; nothing was changed") from error
+        raise InputError(f"cannot write {path}: {_reason(error)}; nothing was changed") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _reason(error: OSError) -> str:
+    """Why a write failed, without the list of files that copying a folder brings with it."""
+    if isinstance(error, shutil.Error):
+        return "not every file of the folder could be copied; is the disk full?"
+    return error.strerror or str(error)
 
 
 def is_inside(name: object, folder: Path) -> bool:
