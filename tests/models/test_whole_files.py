@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,11 @@ def test_hash_and_size_of_a_file_and_a_folder(tmp_path: Path) -> None:
     assert sha256_of(tmp_path / "a") != before
     (tmp_path / "a" / "z").rename(tmp_path / "a" / "y")
     assert sha256_of(tmp_path / "a") == before
+
+
+def test_a_folder_that_cannot_be_copied_whole_is_one_short_line(tmp_path):
+    out = tmp_path / "x.mlpackage"
+    message = r"not every file of the folder could be copied; is the disk full\?; nothing was changed$"
+    with pytest.raises(InputError, match=message), written_whole(out):
+        raise shutil.Error([("a", "b", "No space left on device")])
+    assert list(tmp_path.iterdir()) == []
