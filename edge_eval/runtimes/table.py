@@ -79,6 +79,12 @@ def _open_tflite(runtime: str) -> Callable[[Path, int, Size], Runner]:
     return opener
 
 
+def _open_compiled(path: Path, threads: int, input_hw: Size) -> Runner:
+    from .tflite_compiled import open_tflite_compiled
+
+    return open_tflite_compiled(path, threads=threads, input_hw=input_hw)
+
+
 def _open_tensorflow(path: Path, threads: int, input_hw: Size) -> Runner:
     from .tflite import open_tensorflow
 
@@ -158,6 +164,12 @@ RUNTIMES: Mapping[str, Runtime] = {
         what="LiteRT's reference kernels, slow",
         open=_open_tflite("tflite-reference"),
         imports=LITERT,
+    ),
+    "tflite-compiled": Runtime(
+        kind="tflite",
+        what="LiteRT's newer CompiledModel, XNNPACK on the CPU",
+        open=_open_compiled,
+        imports=("ai_edge_litert.compiled_model", *LITERT),
     ),
     "tensorflow": Runtime(
         kind="tflite",

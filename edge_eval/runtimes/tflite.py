@@ -72,7 +72,8 @@ class TFLiteRunner:
 
     Attributes:
         native_hw: the size that the file was made for; None where it states none.
-        outside: operations that no delegate took over, in order; empty where XNNPACK runs everything.
+        outside: operations that no delegate took over, in order; empty where XNNPACK runs everything, None
+            where the runtime does not tell.
         delegates: how many delegates stand in the graph.
     """
 
@@ -172,7 +173,7 @@ class TFLiteRunner:
             self._resized(own_hw)
         return True
 
-    def _delegation(self) -> tuple[int, tuple[str, ...]]:
+    def _delegation(self) -> tuple[int, tuple[str, ...] | None]:
         """How many delegates there are, and which operations that the output needs run outside them.
 
         The list of operations keeps those that a delegate replaced, so the graph is walked from its output.

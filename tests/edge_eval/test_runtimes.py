@@ -15,7 +15,13 @@ from models import SpanDeploy
 from models.errors import InputError
 
 TFLITE = [name for name, row in RUNTIMES.items() if row.kind == "tflite" and not row.is_emulator]
-DELEGATED = {"tflite": True, "tensorflow": True, "tflite-plain": False, "tflite-reference": False}
+DELEGATED = {
+    "tflite": True,
+    "tflite-compiled": True,
+    "tensorflow": True,
+    "tflite-plain": False,
+    "tflite-reference": False,
+}
 
 
 def here(runtime: str) -> str:
@@ -79,6 +85,15 @@ def test_delegation_is_what_the_runtime_says(runtime: str, tflite_float: Artifac
         assert runner.outside == ()
     else:
         assert runner.delegates == 0 and "CONV_2D" in runner.outside
+
+
+def test_compiled_models_say_only_whether_all_is_delegated(tflite_uint8: Path) -> None:
+    assert open_runner(tflite_uint8, runtime="tflite", threads=1).outside == ("QUANTIZE", "QUANTIZE")
+    compiled = open_runner(tflite_uint8, runtime="tflite-compiled", threads=1)
+    assert compiled.outside is None and compiled.delegated
+    image = np.random.default_rng(4).integers(0, 256, (20, 28, 3)).astype(np.float32) / np.float32(255)
+    expected = open_runner(tflite_uint8, runtime="tflite", threads=1).run(image)
+    np.testing.assert_array_equal(compiled.run(image), expected)
 
 
 def test_uint8_files_take_and_give_pixels(tflite_uint8: Path) -> None:
@@ -169,7 +184,9 @@ def test_refusals_of_open_runner(tmp_path: Path, tflite_float: Artifact, network
         InputError, match="runtime tflite runs tflite files, and this is a checkpoint file; use torch"
     ):
         open_runner(network, runtime="tflite")
-    with pytest.raises(InputError, match=r"none\.tflite does not exist; give a checkpoint, a \.tflite file"):
+    with pytest.raises(
+        InputError, match=r"none\.tflite does not exist; give a checkpoint, one of .*, a \.tflite file"
+    ):
         open_runner(tmp_path / "none.tflite")
     with pytest.raises(InputError, match="0 threads cannot run anything; give 1 or more"):
         open_runner(path, threads=0)
