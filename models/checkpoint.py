@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .bundled.catalogue import located, note_of_namesake
 from .config import SpanConfig
 from .deploy import SpanDeploy
 from .errors import InputError
@@ -63,7 +64,7 @@ class Checkpoint:
 def load_checkpoint(
     source: str | Path, *, img_range: float | None = None, rgb_mean: tuple[float, ...] | None = None
 ) -> Checkpoint:
-    """The network in a checkpoint file, every hyper-parameter read off the weights where it can be.
+    """The network in a checkpoint, every hyper-parameter read off the weights where it can be.
 
     Taken are .pth, .pt and .safetensors files with a state dict, bare or in the usual containers, in training
     form, in folded form, or both; of both, the branches count. What shapes cannot tell: output channels,
@@ -73,15 +74,17 @@ def load_checkpoint(
     not RGB. What is assumed stands in the notes.
 
     Args:
-        source: the file.
+        source: the file, or the name of a bundled checkpoint; a file of that name is taken first, and the
+            notes say so.
         img_range: factor on the [0, 1] image after the mean is subtracted.
         rgb_mean: mean of the training images in [0, 1], one per input channel.
 
     Raises:
-        InputError: the file cannot be read or is damaged; it holds another architecture, missing, unexpected
-            or odd-shaped tensors, or weights that are not finite; or the options do not suit the network.
+        InputError: there is no such file or name; the file cannot be read or is damaged; it holds another
+            architecture, missing, unexpected or odd-shaped tensors, or weights that are not finite; or the
+            options do not suit the network.
     """
-    path = Path(source)
+    path = located(source)
     stored = read_state_file(path)
     tensors = dict(stored.tensors)
     no_norm = tensors.pop(NO_NORM, None) is not None
@@ -100,7 +103,7 @@ def load_checkpoint(
         config=config,
         network=loaded,
         form=form,
-        notes=stored.notes + assumed + stale_notes,
+        notes=note_of_namesake(path) + stored.notes + assumed + stale_notes,
         metadata={key: text for key, text in stored.metadata.items() if key != CONFIG_KEY},
     )
 
@@ -114,8 +117,8 @@ def save_checkpoint(
 ) -> None:
     """Write `network` to a .safetensors file that `load_checkpoint` reads back, normalization included.
 
-    A training form is written with its freshly folded `eval_conv` beside the branches, so that the published
-    code loads the file too.
+    A training form is written as its branches, without the `eval_conv` that follows from them; the published
+    code, which computes it anew before every evaluation, loads the file with `strict=False`.
 
     Args:
         network: left unchanged.
@@ -126,27 +129,30 @@ def save_checkpoint(
     Raises:
         InputError: the name's suffix is another, the file exists, or it cannot be written.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     if path.suffix != ".safetensors":
         raise InputError(f"cannot save a checkpoint as {path.name}; give a name that ends in .safetensors")
     entries = {**(metadata or {}), CONFIG_KEY: json.dumps(network.config.to_json())}
+    content = save(state_to_save(network), metadata=entries)
     with written_whole(path, overwrite=overwrite) as scratch:
-        try:
-            save_file(state_to_save(network), scratch, metadata=entries)
-        except SafetensorError as error:
-            raise InputError(f"cannot write {path}: {error}; nothing was changed") from error
+        # By Python and not by `save_file`, which lets nobody but the owner read what it writes.
+        scratch.write_bytes(content)
 
 
 def state_to_save(network: Span | SpanDeploy) -> dict[str, Tensor]:
-    """The tensors of `network` under the published names, contiguous, float32, detached."""
-    folded = reparameterize(network).state_dict()
-    state = network.state_dict() if isinstance(network, Span) else {}
-    convolutions = outline(network.config).conv3xc
-    for name, tensor in folded.items():
-        part, _, kind = name.rpartition(".")
-        state[f"{part}.eval_conv.{kind}" if part in convolutions else name] = tensor
+    """The tensors of `network` under the published names, contiguous, float32, detached.
+
+    Of a training form the branches, of a folded one every convolution's `eval_conv`.
+    """
+    state = network.state_dict()
+    if isinstance(network, SpanDeploy):
+        convolutions = outline(network.config).conv3xc
+        parts = {name: name.rpartition(".") for name in state}
+        state = {
+            f"{part}.eval_conv.{kind}" if part in convolutions else name: state[name]
+            for name, (part, _, kind) in parts.items()
+        }
     if NETWORKS[network.config.network].normalizes and not network.config.normalize:
         state[NO_NORM] = torch.zeros(1)
     return {name: tensor.detach().float().contiguous() for name, tensor in state.items()}

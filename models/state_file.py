@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .bundled.catalogue import bundled_names
 from .errors import InputError
 
 LARGEST_BYTES = 1 << 30
@@ -101,7 +102,10 @@ def _refuse_non_files(path: Path) -> None:
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the checkpoint file in it")
     if not path.exists():
-        raise InputError(f"{path} does not exist; give a checkpoint file (.pth, .pt or .safetensors)")
+        raise InputError(
+            f"there is no file {path}, and no checkpoint of that name comes with span-edge; give a "
+            f"checkpoint file (.pth, .pt or .safetensors) or one of {', '.join(bundled_names())}"
+        )
     if not path.is_file():
         raise InputError(f"{path} is not a regular file; give a checkpoint file (.pth, .pt or .safetensors)")
     size = path.stat().st_size

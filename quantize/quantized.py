@@ -130,7 +130,7 @@ class QuantizedSpan:
         Raises:
             InputError: `path` exists and `overwrite` is false, or cannot be written.
         """
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         tensors = {}
         for name, weight in self.weights.items():
@@ -146,12 +146,12 @@ class QuantizedSpan:
             "float_nodes": self.float_nodes,
             "provenance": asdict(self.provenance),
         }
+        content = save(
+            tensors, metadata={"kind": FILE_KIND, "version": FILE_VERSION, "quantized": json.dumps(meta)}
+        )
         with written_whole(path, overwrite=overwrite) as scratch:
-            save_file(
-                tensors,
-                scratch,
-                metadata={"kind": FILE_KIND, "version": FILE_VERSION, "quantized": json.dumps(meta)},
-            )
+            # By Python and not by `save_file`, which lets nobody but the owner read what it writes.
+            scratch.write_bytes(content)
 
 
 def load_quantized(path: Path) -> QuantizedSpan:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from .device_bench import bench_device, device_options
-from .options import PATH, json_option, overwrite_option, runtime_option, size, threads_option
+from .options import CHECKPOINT, json_option, overwrite_option, runtime_option, size, threads_option
 from .terminal import progress_bars, refuse_taken_json, terminal
 
 EPILOG = """\b
@@ -20,7 +20,7 @@ not a phone's. Core ML files have none without a Mac.
 
 
 @click.command(epilog=EPILOG)
-@click.argument("models", nargs=-1, required=True, type=PATH, metavar="ARTIFACT...")
+@click.argument("models", nargs=-1, required=True, type=CHECKPOINT, metavar="ARTIFACT...")
 @threads_option
 @click.option(
     "--runs", type=click.IntRange(min=1), default=50, show_default=True, help="Timed runs per file."

@@ -9,6 +9,7 @@ import click
 from models.errors import InputError
 
 from .options import (
+    CHECKPOINT,
     PATH,
     available_formats,
     available_recipes,
@@ -48,7 +49,7 @@ DEFAULT_SIZE = (128, 128)
 
 
 @click.command(epilog=EPILOG)
-@click.argument("checkpoint", type=PATH)
+@click.argument("checkpoint", type=CHECKPOINT)
 @click.option("--format", "format_name", type=click.Choice(available_formats()), required=True)
 @click.option(
     "--recipe",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .options import (
+    CHECKPOINT,
     PATH,
     gate_options,
     json_option,
@@ -37,9 +38,12 @@ PSNR and SSIM on Y, after rounding to 8 bits, the border cut; low resolution by 
 
 
 @click.command("eval", epilog=EPILOG)
-@click.argument("models", nargs=-1, required=True, type=PATH, metavar="ARTIFACT...")
+@click.argument("models", nargs=-1, required=True, type=CHECKPOINT, metavar="ARTIFACT...")
 @click.option(
-    "--reference", type=PATH, metavar="CHECKPOINT", help="Float network.  [default: the one the files name]"
+    "--reference",
+    type=CHECKPOINT,
+    metavar="CHECKPOINT",
+    help="Float network.  [default: the one the files name]",
 )
 @click.option("--data", type=PATH, metavar="DIR", help="Images.  [default: scikit-image's photographs]")
 @click.option(

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from .options import PATH, network_options
+from .options import CHECKPOINT, network_options
 from .terminal import Terminal, terminal
 
 EPILOG = """\b
@@ -22,7 +22,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG, short_help="Show what a checkpoint or a converted file holds.")
-@click.argument("file", type=PATH)
+@click.argument("file", type=CHECKPOINT)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 @network_options
 def inspect(

@@ -79,6 +79,24 @@ PATH = click.Path(path_type=Path)
 """A path that the command itself checks, so that the message can say what to do."""
 
 
+class CheckpointPath(click.Path):
+    """A path, or the name of a bundled checkpoint, which becomes the path of its file.
+
+    A file of that name is taken first; loading it says so.
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        from models.bundled import located
+
+        path = super().convert(value, param, ctx)
+        return located(path) if isinstance(path, Path) else path
+
+
+CHECKPOINT = CheckpointPath(path_type=Path)
+"""Like `PATH`, for whatever may be a checkpoint."""
+
+
 def overwrite_option(command: Command) -> Command:
     """`--overwrite`."""
     return click.option("--overwrite", is_flag=True, help="Replace files that exist already.")(command)

@@ -10,6 +10,7 @@ from . import (
     estimate,
     evaluate,
     inspect,
+    models,
     prepare_aarch64,
     quantize,
     report,
@@ -21,7 +22,8 @@ from .outcome import Program, stop_on_signals
 
 EPILOG = """\b
 Start here:
-  span-edge run spanx4_ch48.pth                      everything, into out/
+  span-edge run                                      everything, with a network that comes along, into out/
+  span-edge run spanx4_ch48.pth                      the same with yours
   span-edge run spanx4_ch48.pth --data Set5 --max-drop 0.1
   span-edge quantize spanx4_ch48.pth --effort best -o span_w8a8.safetensors
   span-edge upscale photo.jpg --model out/spanx4_ch48_fp16.tflite -o big/
@@ -53,6 +55,7 @@ def span_edge() -> None:
 
 COMMANDS = (
     run.run,
+    models.list_models,
     inspect.inspect,
     quantize.quantize,
     convert.convert,

@@ -12,6 +12,7 @@ from rich.table import Table
 from models.errors import InputError
 
 from .options import (
+    CHECKPOINT,
     PATH,
     integer_recipes,
     json_option,
@@ -48,7 +49,7 @@ FILE; the same command with --resume goes on.
 
 
 @click.command(epilog=EPILOG)
-@click.argument("checkpoint", type=PATH)
+@click.argument("checkpoint", type=CHECKPOINT)
 @click.option("--recipe", type=click.Choice(integer_recipes()), default="w8a8", show_default=True)
 @quantization_options("--data", "--calibration")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted search of the same settings.")

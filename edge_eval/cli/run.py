@@ -10,6 +10,7 @@ import click
 from models.errors import InputError
 
 from .options import (
+    CHECKPOINT,
     PATH,
     available_formats,
     available_recipes,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 EPILOG = f"""\b
 Examples:
+  span-edge run
   span-edge run spanx4_ch48.pth
   span-edge run spanx4_ch48.pth --data Set5 --recipes fp16,w8,w8a8 --max-drop 0.1 --out set5
   span-edge run spanx4_ch48_w8a8.safetensors --data Set5
@@ -53,14 +55,9 @@ Core ML files run in an emulator of their arithmetic, for quality; they have no 
 
 DEFAULT_RECIPES = ("fp16", "w8a8")
 
-NO_CHECKPOINT = (
-    "no checkpoint given, and none comes with this version; give the file of a trained SPAN network, as in "
-    "span-edge run spanx4_ch48.pth (its authors link their weights at https://github.com/hongyuanyu/SPAN)"
-)
-
 
 @click.command(epilog=EPILOG)
-@click.argument("checkpoint", type=PATH, required=False)
+@click.argument("checkpoint", type=CHECKPOINT, required=False)
 @data_options
 @click.option(
     "--recipes",
@@ -86,7 +83,9 @@ NO_CHECKPOINT = (
     help="Input size of the files.",
 )
 @quantization_options("--calibration")
-@click.option("--reference", type=PATH, metavar="CHECKPOINT", help="Float network of a quantized CHECKPOINT.")
+@click.option(
+    "--reference", type=CHECKPOINT, metavar="CHECKPOINT", help="Float network of a quantized CHECKPOINT."
+)
 @click.option("--out", type=PATH, default="out", show_default=True, metavar="DIR", help="Folder for all.")
 @click.option("--runs", type=click.IntRange(min=0), default=30, show_default=True, help="Timed runs each.")
 @threads_option
@@ -115,9 +114,12 @@ def run(
     rgb_mean: tuple[float, ...] | None,
     overwrite: bool,
 ) -> None:
-    """Quantize and convert a checkpoint to every format, evaluate and time the files, write a report."""
-    if checkpoint is None:
-        raise InputError(NO_CHECKPOINT)
+    """Quantize and convert a checkpoint to every format, evaluate and time the files, write a report.
+
+    Without CHECKPOINT, the x4 network that comes with span-edge is taken: see span-edge models.
+    """
+    from models.bundled import DEFAULT, bundled_path
+
     from ..output_folder import refuse_taken_folder
 
     refuse_taken_folder(out, overwrite=overwrite)
@@ -133,7 +135,11 @@ def run(
 
         with progress_bars(screen) as bars:
             loaded, quantized = load_float_and_quantized(
-                checkpoint, reference, img_range=img_range, rgb_mean=rgb_mean, progress=bars
+                checkpoint or bundled_path(DEFAULT),
+                reference,
+                img_range=img_range,
+                rgb_mean=rgb_mean,
+                progress=bars,
             )
             config = loaded.checkpoint.config
             names = recipes_of_run(recipes, formats, quantized)

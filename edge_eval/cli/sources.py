@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convert.formats import FORMATS, read_artifact
+from models.bundled import located
 from models.errors import InputError
 from models.progress import Progress, silent
 
@@ -45,12 +46,12 @@ def load_network(
     rgb_mean: tuple[float, ...] | None = None,
     progress: Progress = silent,
 ) -> Loaded:
-    """The checkpoint called `name`, and its folded network.
+    """The checkpoint called `name` (a file, or a bundled one's name), and its folded network.
 
     Raises:
         InputError: there is none, or it cannot be used.
     """
-    path = Path(name)
+    path = located(name)
     if is_artifact(path):
         raise InputError(f"{path} is a converted file; give the checkpoint it was made from")
     if is_quantized(path):
@@ -58,7 +59,7 @@ def load_network(
     progress("load and fold", 0, 2, path.name)
     from models import load_checkpoint, reparameterize
 
-    checkpoint = load_checkpoint(name, img_range=img_range, rgb_mean=rgb_mean)
+    checkpoint = load_checkpoint(path, img_range=img_range, rgb_mean=rgb_mean)
     progress("load and fold", 1, 2, checkpoint.form)
     loaded = Loaded(checkpoint=checkpoint, network=reparameterize(checkpoint.network))
     progress("load and fold", 2, 2, path.name)
@@ -158,7 +159,9 @@ def find_reference(models: Sequence[Path], given: Path | None) -> Path:
 
 
 def source_near(model: Path, source: "Source") -> Path:
-    """The float checkpoint that `model` was made from: beside it, one folder up, or in the current folder.
+    """The float checkpoint that `model` was made from.
+
+    It is looked for beside it, one folder up, in the current folder, and among the bundled ones.
 
     Raises:
         InputError: there is no file of its name and hash there.
@@ -166,11 +169,11 @@ def source_near(model: Path, source: "Source") -> Path:
     from models.files import sha256_of
 
     folder = model.resolve().parent
-    for place in (folder, folder.parent, Path()):
-        for suffix in CHECKPOINT_SUFFIXES:
-            path = place / f"{source.name}{suffix}"
-            if path.is_file() and sha256_of(path) == source.sha256:
-                return path
+    folders = (folder, folder.parent, Path())
+    near = [place / f"{source.name}{suffix}" for place in folders for suffix in CHECKPOINT_SUFFIXES]
+    for path in (*near, located(source.name)):
+        if path.is_file() and sha256_of(path) == source.sha256:
+            return path
     raise InputError(
         f"{model.name} was made from {source.name!r} (sha256 {source.sha256[:12]}...), which is "
         "neither beside it, nor one folder up, nor in the current folder; give --reference CHECKPOINT"

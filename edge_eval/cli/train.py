@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 from click.core import ParameterSource
 
-from .options import PATH, overwrite_option
+from .options import CHECKPOINT, PATH, overwrite_option
 from .outcome import INTERRUPTED
 from .terminal import Terminal, progress_bars, terminal
 
@@ -71,7 +71,10 @@ TEACHER_SHARE = 0.5
     help="Adam's learning rate.",
 )
 @click.option(
-    "--teacher", type=PATH, metavar="CHECKPOINT", help="Network of the same scale to learn from as well."
+    "--teacher",
+    type=CHECKPOINT,
+    metavar="CHECKPOINT",
+    help="Network of the same scale to learn from as well.",
 )
 @click.option(
     "--teacher-share",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from .options import PATH, network_options, overwrite_option, runtime_option, threads_option
+from .options import CHECKPOINT, PATH, network_options, overwrite_option, runtime_option, threads_option
 from .terminal import progress_bars, terminal
 
 EPILOG = """\b
@@ -19,7 +19,7 @@ overlap, so that the result is that of the whole image.
 
 @click.command(epilog=EPILOG)
 @click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGE...")
-@click.option("--model", type=PATH, required=True, metavar="ARTIFACT|CHECKPOINT", help="What to run.")
+@click.option("--model", type=CHECKPOINT, required=True, metavar="ARTIFACT|CHECKPOINT", help="What to run.")
 @click.option("-o", "--out", type=PATH, required=True, metavar="DIR", help="Folder for the PNG files.")
 @runtime_option
 @threads_option

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from convert.artifact import Artifact
+from models.bundled import bundled_names, located
 from models.errors import InputError
 
 from ..quantized_file import QuantizedCheckpoint, is_quantized, load_quantized_checkpoint
@@ -206,8 +207,8 @@ def open_runner(
     """A network, ready to run.
 
     Args:
-        model: a `.tflite` file, an `.mlpackage`, a float or quantized checkpoint, what was read of one, or
-            a folded or quantized network.
+        model: a `.tflite` file, an `.mlpackage`, a float or quantized checkpoint or a bundled one's name,
+            what was read of one, or a folded or quantized network.
         runtime: row of `RUNTIMES`; by default `default_runtime` of what is given.
         threads: CPU threads; by default every core this process may use. Core ML chooses its own.
         input_hw: (H, W), the only size to take; None: any size that the file permits.
@@ -223,9 +224,12 @@ def open_runner(
     name = runtime or default_runtime(kind)
     row = _usable(name, kind)
     if isinstance(model, str | Path | Artifact):
-        path = model.path if isinstance(model, Artifact) else Path(model)
+        path = model.path if isinstance(model, Artifact) else located(model)
         if not path.exists():
-            raise InputError(f"{path} does not exist; give a checkpoint, a .tflite file or an .mlpackage")
+            raise InputError(
+                f"{path} does not exist; give a checkpoint, one of {', '.join(bundled_names())}, "
+                "a .tflite file or an .mlpackage"
+            )
         return row.open(path, count, input_hw)
     return _open_network(_folded(model), count, input_hw)
 

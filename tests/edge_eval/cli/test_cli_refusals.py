@@ -46,7 +46,11 @@ def with_nan(path: Path, network: Path) -> None:
 
 
 CHECKPOINTS: dict[str, tuple[str, Maker, str]] = {
-    "absent": ("a.pth", lambda path, _: None, "does not exist; give a checkpoint file"),
+    "absent": (
+        "a.pth",
+        lambda path, _: None,
+        "and no checkpoint of that name comes with span-edge; give a checkpoint file",
+    ),
     "folder": ("a.pth", lambda path, _: path.mkdir(), "is a folder; give the checkpoint file in it"),
     "empty": ("a.pth", lambda path, _: path.touch(), "is empty; download or copy it again"),
     "truncated": (

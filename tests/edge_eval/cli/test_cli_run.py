@@ -165,13 +165,6 @@ def test_the_page_shows_every_artifact_and_loads_nothing(finished_run: Finished)
     assert "<script" not in page
 
 
-def test_run_without_checkpoint_names_how_to_get_one(invoke: Invoke) -> None:
-    result = invoke("run")
-    assert result.exit_code == 2
-    assert "no checkpoint given" in result.stderr and "github.com/hongyuanyu/SPAN" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
-
-
 def test_a_taken_folder_is_refused_before_any_work(invoke: Invoke, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     result = invoke("run", "absent.pth", "--out", tmp_path)
