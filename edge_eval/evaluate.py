@@ -1,7 +1,8 @@
 """What an artifact costs in quality: it and the float network on each image, both held against the truth."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -74,6 +75,7 @@ class ImageScore:
         output_drift_db: PSNR between both outputs before rounding, all channels, no border cut; not in
             the JSON.
         mirrored: whether the image was smaller than the file's size and filled up for both; not in the JSON.
+        whole: whether it was smaller and the file's emulator ran it as it is; not in the JSON.
     """
 
     name: str
@@ -85,6 +87,7 @@ class ImageScore:
     max_abs_8bit: int
     output_drift_db: float | None
     mirrored: bool = False
+    whole: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """An entry of `per_image` of `eval --json`."""
@@ -195,8 +198,9 @@ def evaluate(
         runner: the artifact on a runtime.
         reference: the float network's outputs, with the dataset.
         subject: what the artifact is.
-        small: what becomes of an image smaller than the sizes that the file takes: `refuse`, or
-            `mirror` to continue it by mirroring for both networks, which `ImageScore.mirrored` then says.
+        small: what becomes of an image smaller than the sizes that the file takes: `refuse`, or `mirror`:
+            an emulator that can runs the file's operations on it as it is (`ImageScore.whole`), else it is
+            continued by mirroring for both networks (`ImageScore.mirrored`).
         tile: (H, W) of tiles for a runner that takes any size; None: whole images.
         progress: told after each image.
         look: called with each sample, the float output and the artifact's output, both before rounding.
@@ -211,10 +215,14 @@ def evaluate(
             f"for {dataset.scale}"
         )
     scores = []
+    any_size = cache(lambda: _any_size(runner))
     for index, sample in enumerate(dataset):
         try:
-            expected, output, mirrored = _outputs(runner, reference, (index, sample), small, tile)
-            scores.append(score_image(sample, output, expected, border=dataset.scale, mirrored=mirrored))
+            is_small = small == "mirror" and not _fits(runner, sample, tile)
+            chosen = (any_size() if is_small else None) or runner
+            expected, output, mirrored = _outputs(chosen, reference, (index, sample), small, tile)
+            score = score_image(sample, output, expected, border=dataset.scale)
+            scores.append(replace(score, mirrored=mirrored, whole=chosen is not runner))
         except InputError as error:
             raise InputError(f"{subject.artifact} on {sample.name}: {error}") from error
         if look is not None:
@@ -232,9 +240,7 @@ def evaluate(
     )
 
 
-def score_image(
-    sample: Sample, output: FloatImage, expected: FloatImage, *, border: int, mirrored: bool = False
-) -> ImageScore:
+def score_image(sample: Sample, output: FloatImage, expected: FloatImage, *, border: int) -> ImageScore:
     """The figures of one image.
 
     Args:
@@ -242,7 +248,6 @@ def score_image(
         output: the artifact's, before rounding, of the truth's shape.
         expected: the float network's.
         border: pixels cut on each side for PSNR-Y and SSIM-Y.
-        mirrored: recorded as it is.
     """
     require_finite(output)
     frame, float_frame = to_frame(output), to_frame(expected)
@@ -260,8 +265,20 @@ def score_image(
         drift_psnr_y_db=metrics.psnr_y_db(frame, float_frame, border=border),
         max_abs_8bit=metrics.max_abs_8bit(frame, float_frame),
         output_drift_db=metrics.drift_psnr_db(output, expected),
-        mirrored=mirrored,
     )
+
+
+def _any_size(runner: Runner) -> Runner | None:
+    """A runner of the same file without its size, where its runtime is an emulator that has one."""
+    made: Callable[[], Runner | None] | None = getattr(runner, "any_size", None)
+    return made() if made else None
+
+
+def _fits(runner: Runner, sample: Sample, tile: tuple[int, int] | None) -> bool:
+    """Whether the sample is as large as the size at which the runner would run it."""
+    height, width = sample.lr.shape[:2]
+    tile_hw = tile_for(runner, (height, width), tile)
+    return height >= tile_hw[0] and width >= tile_hw[1]
 
 
 def _outputs(

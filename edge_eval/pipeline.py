@@ -296,11 +296,17 @@ def each_of(looks: "list[Look]") -> "Look":
 def mirrored_note(evaluation: "Evaluation") -> str:
     """What to know where images are smaller than the only size that a file takes; empty where none is."""
     mirrored = sum(score.mirrored for score in evaluation.per_image)
-    if not mirrored:
+    whole = sum(score.whole for score in evaluation.per_image)
+    if not mirrored + whole:
         return ""
-    return (
-        f"{mirrored} of {len(evaluation.per_image)} images are smaller than the sizes that the file takes; "
+    what = (
         "they were continued by mirroring, for the float network too, so its PSNR there is another one"
+        if mirrored
+        else "the emulator ran its operations on them as they are, which a device would not"
+    )
+    return (
+        f"{mirrored + whole} of {len(evaluation.per_image)} images are smaller than the sizes that the file "
+        f"takes; {what}"
     )
 
 

@@ -19,8 +19,9 @@ What cannot be known off a Mac, and is therefore only an assumption here:
 Its time says nothing about a device. It is never a latency.
 """
 
+from .any_size import with_any_size
 from .features import Feature
 from .machine import Machine
 from .program import Operation, Program, load_program
 
-__all__ = ["Feature", "Machine", "Operation", "Program", "load_program"]
+__all__ = ["Feature", "Machine", "Operation", "Program", "load_program", "with_any_size"]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 
-from ..mil import Feature, Machine, load_program
+from ..mil import Feature, Machine, Program, load_program, with_any_size
 from ..runner import FloatImage, require_image, scale_between, to_frame
 from .sizes import fitting_hw
 
@@ -25,8 +25,15 @@ class MilRunner:
 
     runtime = "mil"
 
-    def __init__(self, path: Path, *, threads: int, input_hw: tuple[int, int] | None = None) -> None:
-        self.program = load_program(path)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int,
+        input_hw: tuple[int, int] | None = None,
+        program: Program | None = None,
+    ) -> None:
+        self.program = program or load_program(path)
         self.threads = threads
         self._path = path
         self._in = self._single(self.program.inputs, "input")
@@ -58,6 +65,11 @@ class MilRunner:
     def fitting_hw(self, wanted_hw: tuple[int, int]) -> tuple[int, int]:
         """The size nearest to `wanted_hw` that the file takes; see `sizes.fitting_hw`."""
         return fitting_hw(self._in, wanted_hw)
+
+    def any_size(self) -> "MilRunner | None":
+        """The same file on images of any size, which no device would run; see `mil.with_any_size`."""
+        program = with_any_size(self.program)
+        return program and MilRunner(self._path, threads=self.threads, program=program)
 
     def _single(self, features: tuple[Feature, ...], what: str) -> Feature:
         names = [feature.name for feature in features]

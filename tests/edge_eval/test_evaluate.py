@@ -150,6 +150,26 @@ def test_small_images_are_refused_or_mirrored_for_both(dataset: Dataset) -> None
     assert evaluation.psnr_y_db == pytest.approx(whole.psnr_y_db)
 
 
+class Emulated(Doubling):
+    """One that goes at any size too, as the emulator does."""
+
+    def any_size(self) -> Doubling:
+        return Doubling(float(self.offset))
+
+
+def test_small_images_go_whole_through_an_emulator(dataset: Dataset) -> None:
+    fixed = Emulated(0.02, input_hw=(20, 20))
+    with pytest.raises(InputError, match=r"on b: the image has 18 pixels along a side"):
+        evaluate(fixed, reference(dataset), SUBJECT)
+    evaluation = evaluate(fixed, reference(dataset), SUBJECT, small="mirror")
+    assert [(image.mirrored, image.whole) for image in evaluation.per_image] == [
+        (False, False),
+        (False, True),
+    ]
+    whole = evaluate(Doubling(0.02), reference(dataset), SUBJECT)
+    assert evaluation.psnr_y_db == whole.psnr_y_db
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_nan_is_an_error_that_names_the_image(dataset: Dataset, bad: float) -> None:
     with pytest.raises(InputError, match=r"a\.tflite on a: 1 of \d+ output values are NaN or infinite"):
