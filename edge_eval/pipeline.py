@@ -317,9 +317,11 @@ def time_all(
     from .latency import bench
 
     made = [outcome.artifact.path for outcome in outcomes if outcome.artifact is not None]
-    if not made or not job.runs:
+    if not made:
+        return outcomes, []
+    if not job.runs:
         note = "SKIPPED latency: not asked for"
-        return [outcome if outcome.quantized else outcome.noted(note) for outcome in outcomes], []
+        return [outcome.noted(note) if outcome.artifact else outcome for outcome in outcomes], []
     try:
         latencies = bench(
             [job.checkpoint.path, *made],

@@ -1,12 +1,15 @@
-"""The folder of results: whole or not at all. The run itself is tested in `cli/test_cli_run.py`."""
+"""The folder of results, whole or not at all, and what is said of timing. The run: `cli/test_cli_run.py`."""
 
 import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from edge_eval.output_folder import output_folder
+from edge_eval.pipeline import Outcome, time_all
+from edge_eval.report_data import Step
 from models import InputError
 
 
@@ -82,3 +85,17 @@ def test_a_taken_folder_and_a_file_are_refused(tmp_path: Path) -> None:
         pass
     with pytest.raises(InputError, match="cannot write"), output_folder(tmp_path / "file" / "out"):
         pass
+
+
+@pytest.mark.parametrize("runs", [0, 30])
+def test_what_could_not_be_made_is_not_said_to_be_untimed(runs: int) -> None:
+    step = Step(artifact="a.tflite", format="tflite", recipe="fp16", method=None, status="OK")
+    refused = Outcome(step=step).failed("no such luck")
+    assert time_all(SimpleNamespace(runs=runs), [refused]) == ([refused], [])
+
+
+def test_what_was_made_and_not_to_be_timed_says_so() -> None:
+    step = Step(artifact="a.tflite", format="tflite", recipe="fp16", method=None, status="OK")
+    made = Outcome(step=step, artifact=SimpleNamespace(path=Path("a.tflite")))
+    ([outcome], latencies) = time_all(SimpleNamespace(runs=0), [made])
+    assert outcome.step.notes == ("SKIPPED latency: not asked for",) and latencies == []
