@@ -164,6 +164,31 @@ def sidecar_text(artifact: Artifact) -> str:
     )
 
 
+def refuse_other_sidecar(artifact: Artifact) -> None:
+    """Refuse an artifact whose sidecar says something else than the file itself; it may have none.
+
+    The file's name does not count, so that both can be renamed, and neither do entries of others.
+
+    Raises:
+        InputError: naming the entries that differ, or the sidecar cannot be read.
+    """
+    path = sidecar_path(artifact.path)
+    if not path.is_file():
+        return
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); remove it or convert again") from error
+    told = json.loads(sidecar_text(artifact))
+    held = said if isinstance(said, dict) else {}
+    different = [name for name, value in told.items() if name != "file" and held.get(name) != value]
+    if different:
+        raise InputError(
+            f"{path} does not describe {artifact.path.name}: it has another {', '.join(different)}, so one "
+            "of the two was edited or replaced; convert again, or remove the JSON file"
+        )
+
+
 def refuse_taken(path: Path, *, overwrite: bool) -> None:
     """Refuse to write over an artifact or its sidecar, before any work is done.
 

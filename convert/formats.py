@@ -9,7 +9,7 @@ from typing import Any
 from models.errors import InputError
 from quantize.recipe import RECIPES
 
-from .artifact import METADATA_KEY, Artifact, FormatName, info_from_text
+from .artifact import METADATA_KEY, Artifact, FormatName, info_from_text, refuse_other_sidecar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +119,11 @@ def format_of(path: Path) -> Format:
 
 
 def read_artifact(path: Path) -> Artifact:
-    """A converted file as it describes itself; the sidecar JSON is not needed and not read.
+    """A converted file as it describes itself; a sidecar JSON is not needed, but must not say otherwise.
 
     Raises:
         InputError: the suffix is unknown, the file is missing, of another kind, damaged, made by something
-            else than span-edge, or of another schema.
+            else than span-edge, or of another schema, or its sidecar does not describe it.
     """
     row = format_of(path)
     text = row.metadata(path)
@@ -131,4 +131,6 @@ def read_artifact(path: Path) -> Artifact:
         raise InputError(
             f"{path} was not made by span-edge (no {METADATA_KEY} metadata); convert a checkpoint first"
         )
-    return Artifact.at(path, info_from_text(text, path))
+    artifact = Artifact.at(path, info_from_text(text, path))
+    refuse_other_sidecar(artifact)
+    return artifact

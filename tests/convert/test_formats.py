@@ -7,7 +7,7 @@ import pytest
 
 from convert import FORMATS, format_of, read_artifact
 from convert import tflite_graph as rewrites
-from convert.artifact import METADATA_KEY
+from convert.artifact import METADATA_KEY, sidecar_path
 from convert.tflite_graph import Graph
 from models import InputError
 from quantize.recipe import RECIPES
@@ -48,6 +48,51 @@ def test_a_converted_file_reads_back_without_its_sidecar(converted, tmp_path):
         artifact.sha256,
         artifact.size_bytes,
     )
+
+
+def test_both_may_be_renamed_and_annotated(converted, tmp_path):
+    _, artifact = converted()
+    copy = tmp_path / "copy.tflite"
+    copy.write_bytes(artifact.path.read_bytes())
+    said = json.loads(sidecar_path(artifact.path).read_text())
+    sidecar_path(copy).write_text(json.dumps({**said, "reviewed_by": "somebody"}))
+    assert read_artifact(copy).info == artifact.info
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda said: {**said, "recipe": "fp16"},
+            r"does not describe copy\.tflite: it has another recipe, so one of the",
+        ),
+        (
+            lambda said: {**said, "sha256": "0" * 64},
+            r"it has another sha256, .*; convert again, or remove the JSON file",
+        ),
+        (lambda said: {k: v for k, v in said.items() if k != "config"}, r"it has another config, so"),
+        (lambda said: [said], r"sha256, size_bytes, format, recipe, backend, config"),
+    ],
+)
+def test_a_sidecar_that_was_edited_is_noticed(converted, tmp_path, change, message):
+    _, artifact = converted()
+    copy = tmp_path / "copy.tflite"
+    copy.write_bytes(artifact.path.read_bytes())
+    said = json.loads(sidecar_path(artifact.path).read_text())
+    sidecar_path(copy).write_text(json.dumps(change(said)))
+    with pytest.raises(InputError, match=message):
+        read_artifact(copy)
+
+
+def test_a_damaged_sidecar_is_noticed(converted, tmp_path):
+    _, artifact = converted()
+    copy = tmp_path / "copy.tflite"
+    copy.write_bytes(artifact.path.read_bytes())
+    sidecar_path(copy).write_text("{")
+    with pytest.raises(
+        InputError, match=r"copy\.tflite\.json cannot be read \(.*; remove it or convert again"
+    ):
+        read_artifact(copy)
 
 
 @pytest.mark.parametrize("content", [b"", b"TFL3", b"PK\x03\x04 not a model at all", b"\x00" * 64])
