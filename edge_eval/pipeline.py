@@ -14,8 +14,10 @@ from models.errors import InputError
 from models.progress import Progress, renamed, silent
 from quantize.recipe import recipe_named
 
-from .agreement import Agreed, Agreement
+from .agreement import Agreement
+from .gallery import Gallery
 from .gates import Gates
+from .layer_errors import LayerErrors, layer_errors
 from .output_folder import output_folder
 from .quantization import Quantization, quantize_network
 from .quantized_file import QuantizedCheckpoint, load_quantized_checkpoint
@@ -25,13 +27,11 @@ from .report_data import (
     HTML_FILE,
     PICTURES_FOLDER,
     RUN_FILE,
-    Picture,
     Report,
     Step,
     read_report,
 )
 from .report_html import report_html
-from .worst_image import WorstImage
 
 if TYPE_CHECKING:
     from convert.artifact import Artifact, FormatName
@@ -91,7 +91,6 @@ class Outcome:
     artifact: "Artifact | None" = None
     quantized: QuantizedCheckpoint | None = None
     evaluation: "Evaluation | None" = None
-    picture: Picture | None = None
 
     def failed(self, reason: str) -> "Outcome":
         """The same, with what was refused."""
@@ -133,13 +132,20 @@ def run_pipeline(job: Job, *, out: Path, overwrite: bool = False, progress: Prog
             for format_name in job.formats
             for recipe in job.recipes
         ]
-        reference, agreement = float_reference(job), Agreement(Path(scratch))
+        reference, kept = float_reference(job), Kept.of(job, Path(scratch))
         evaluated = [
-            evaluate_one(job, outcome, reference, folder, agreement=agreement, progress=progress)
+            evaluate_one(job, outcome, reference, kept, progress=progress)
             for outcome in (*quantized.values(), *converted)
         ]
+        files = [outcome.step.artifact for outcome in evaluated if outcome.artifact]
+        scenes = kept.gallery.save(folder / PICTURES_FOLDER, root=folder, artifacts=files)
         outcomes, latencies = time_all(job, evaluated, progress)
-        _write_results(folder, job, outcomes, latencies, agreement.results())
+        details = {
+            "agreement": [agreed.to_json() for agreed in kept.agreement.results()],
+            "pictures": [asdict(scene) for scene in scenes],
+            "layer_errors": [found.to_json() for found in errors_by_layer(job, evaluated, progress)],
+        }
+        _write_results(folder, job, outcomes, latencies, details)
         report = read_report(folder)
         (folder / HTML_FILE).write_text(report_html(report), encoding="utf-8")
     return replace(report, folder=out)
@@ -238,29 +244,57 @@ def float_reference(job: Job) -> "FloatReference":
     return FloatReference(runner, job.dataset, radius=job.network.receptive_radius, tile=EVALUATION_TILE)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What is kept of every evaluation, beside its figures."""
+
+    agreement: Agreement
+    gallery: Gallery
+
+    @classmethod
+    def of(cls, job: Job, scratch: Path) -> "Kept":
+        """Nothing yet; outputs will stand in `scratch`."""
+        files = len(job.recipes) * len(job.formats)
+        gallery = Gallery(scratch, artifacts=files, images=len(job.dataset))
+        return cls(agreement=Agreement(scratch), gallery=gallery)
+
+
+def errors_by_layer(job: Job, outcomes: list[Outcome], progress: Progress = silent) -> list[LayerErrors]:
+    """Where every quantized network's error comes from, on a part of the first image."""
+    networks = [outcome for outcome in outcomes if outcome.quantized is not None]
+    sample = job.dataset.sample(0) if networks else None
+    found = []
+    for done, outcome in enumerate(networks, start=1):
+        assert outcome.quantized is not None and sample is not None
+        name = outcome.step.artifact
+        errors = layer_errors(
+            job.network, outcome.quantized.quantized, sample.lr, artifact=name, image=sample.name
+        )
+        found.append(errors)
+        progress("error by layer", done, len(networks), name)
+    return found
+
+
 def evaluate_one(
     job: Job,
     outcome: Outcome,
     reference: "FloatReference",
-    folder: Path,
+    kept: Kept,
     *,
-    agreement: Agreement,
     progress: Progress = silent,
 ) -> Outcome:
-    """The quality of one file, and pictures of the image where it loses most.
-
-    A quantized checkpoint is simulated; its pictures are those of the files, so it gets none.
-    """
+    """The quality of one file; what it makes of the images is kept. A quantized checkpoint is simulated."""
     from .evaluate import Subject, evaluate
     from .runtimes.table import open_runner
 
     model = outcome.artifact or outcome.quantized
     if model is None:
         return outcome
-    worst, step = WorstImage(), outcome.step
-    looks: list[Look] = [worst] if outcome.artifact else []
-    if outcome.artifact and recipe_named(step.recipe).calibrated:
-        looks.append(agreement.collector(step.recipe, step.artifact))
+    step = outcome.step
+    compared = outcome.artifact is not None and recipe_named(step.recipe).calibrated
+    looks: list[Look] = [kept.gallery.collector(step.artifact)]
+    if compared:
+        looks.append(kept.agreement.collector(step.recipe, step.artifact))
     try:
         evaluation = evaluate(
             open_runner(model, threads=job.threads),
@@ -272,13 +306,14 @@ def evaluate_one(
             look=each_of(looks),
         )
     except InputError as error:
-        agreement.forget(step.recipe, step.artifact)
+        kept.agreement.forget(step.recipe, step.artifact)
+        kept.gallery.forget(step.artifact)
         return outcome.failed(str(error).removeprefix(f"{step.artifact} "))
-    if len(looks) > 1:
-        mirrored = [index for index, score in enumerate(evaluation.per_image) if score.mirrored]
-        agreement.leave_out(step.recipe, step.artifact, mirrored)
-    picture = worst.save(folder / PICTURES_FOLDER, root=folder, artifact=step.artifact)
-    done = replace(outcome, evaluation=evaluation, picture=picture)
+    mirrored = [index for index, score in enumerate(evaluation.per_image) if score.mirrored]
+    kept.gallery.leave_out(step.artifact, mirrored)
+    if compared:
+        kept.agreement.leave_out(step.recipe, step.artifact, mirrored)
+    done = replace(outcome, evaluation=evaluation)
     note = mirrored_note(evaluation)
     return done.noted(note) if note else done
 
@@ -376,7 +411,7 @@ def _write_results(
     job: Job,
     outcomes: list[Outcome],
     latencies: list["Latency"],
-    agreement: tuple[Agreed, ...],
+    details: Mapping[str, Any],
 ) -> None:
     """`eval.json`, `bench.json` and `run.json`."""
     from .environment import environment
@@ -397,10 +432,9 @@ def _write_results(
         "size": list(job.size),
         "calibration": _calibration_facts(job),
         "artifacts": [asdict(outcome.step) for outcome in outcomes],
-        "agreement": [agreed.to_json() for agreed in agreement],
         "gates": asdict(job.gates),
         "failures": [*refused, *job.gates.failures(quality)],
-        "pictures": [asdict(outcome.picture) for outcome in outcomes if outcome.picture],
+        **details,
         "commands": [job.command],
         "environment": here,
     }

@@ -9,6 +9,9 @@ from typing import Any, Literal, TypeVar
 
 from models.errors import InputError
 
+from .layer_errors import LayerErrors, NodeError
+from .report_pictures import Scene
+
 Status = Literal["OK", "FAILED", "SKIPPED", "REFERENCE"]
 
 RUN_FILE = "run.json"
@@ -93,30 +96,6 @@ class HostLatency:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
-    """One image side by side: file names relative to the report's folder, and what is shown.
-
-    Attributes:
-        artifact: whose output it is.
-        image: name of the image in the data set.
-        gain: factor on the difference so that it can be seen; 0 where the 8-bit frames are identical.
-        crop: (top, left, height, width) of the enlarged part, in pixels of the output.
-        frame_hw: size of the output.
-        whole: files of `input`, `float`, `artifact`, `difference`, whole.
-        zoom: the same, cut to `crop`.
-    """
-
-    artifact: str
-    image: str
-    drop_db: float | None
-    gain: int
-    crop: tuple[int, int, int, int]
-    frame_hw: tuple[int, int]
-    whole: Mapping[str, str]
-    zoom: Mapping[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Step:
     """What became of one artifact that a run was asked for."""
 
@@ -169,7 +148,8 @@ class Report:
     quality: tuple[Quality, ...] = ()
     latency: tuple[HostLatency, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[Scene, ...] = ()
+    layer_errors: tuple[LayerErrors, ...] = ()
     calibration: Mapping[str, Any] | None = None
     agreement: tuple[AgreementFigures, ...] = ()
     commands: tuple[str, ...] = ()
@@ -275,13 +255,18 @@ def report_of_run(
         quality=quality,
         latency=latency,
         environment=record["environment"],
-        pictures=tuple(record_of(Picture, picture) for picture in record["pictures"]),
+        pictures=tuple(record_of(Scene, scene) for scene in record["pictures"]),
+        layer_errors=tuple(record_of(LayerErrors, errors) for errors in record.get("layer_errors", [])),
         calibration=record.get("calibration"),
         agreement=tuple(record_of(AgreementFigures, agreed) for agreed in record.get("agreement", [])),
         commands=tuple(record["commands"]),
         gates=record["gates"],
         failures=tuple(record["failures"]),
     )
+
+
+NESTED: Mapping[str, type] = {"per_image": ImageFigures, "nodes": NodeError}
+"""Keys that hold lists of records, and of what kind."""
 
 
 def record_of(kind: type[Record], data: Mapping[str, Any]) -> Record:
@@ -294,8 +279,9 @@ def record_of(kind: type[Record], data: Mapping[str, Any]) -> Record:
     values = {
         key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key in known
     }
-    if "per_image" in values:
-        values["per_image"] = tuple(record_of(ImageFigures, image) for image in data["per_image"])
+    for key, inner in NESTED.items():
+        if key in values:
+            values[key] = tuple(record_of(inner, entry) for entry in data[key])
     return kind(**values)
 
 

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no network, no script, pictures inside."""
+"""The report as one HTML page that needs nothing else: no network; pictures, plots and script inside."""
 
 import base64
 import math
@@ -6,18 +6,42 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
 from models.errors import InputError
 
-from .report_data import Picture, Report, Row
-from .report_text import agreement_text, db_text, drift_text, drop_text, megabytes_text, ms_text, ssim_text
+from .report_data import Report, Row
+from .report_pictures import Scene
+from .report_plots import drop_plot, layer_plot, quality_plots
+from .report_text import (
+    agreement_text,
+    db_text,
+    drift_text,
+    drop_text,
+    format_name,
+    megabytes_text,
+    ms_text,
+    ssim_text,
+)
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATE = "report.html.j2"
+STYLE_SHEET = "report.css"
+SCRIPT = "report.js"
 MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp"}
-KINDS = ("input", "float", "artifact", "difference")
+KINDS: Mapping[str, str] = {
+    "input": "Input",
+    "bicubic": "Bicubic",
+    "original": "Original",
+    "float": "Float network",
+    "artifact": "File",
+    "difference": "Difference",
+}
+"""The viewer's panes, in order, and what they are called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,28 +55,33 @@ class Card:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One picture with its caption; `uri` holds the whole file."""
+class Still:
+    """One picture on the page; `uri` holds the whole file, `key` is the element's name."""
 
-    kind: str
+    key: str
     uri: str
     caption: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shot:
-    """One image side by side, ready for the page; `box` places the enlarged part, if there is any, as CSS."""
+    """One scene, ready for the page.
 
-    artifact: str
+    Attributes:
+        image: name of the image.
+        where: which part of it is shown.
+        stills: its pictures.
+        data: what the script needs to know: names of elements, the place, drops as text.
+    """
+
     image: str
-    drop_db: float | None
-    box: str
-    whole: tuple[Cell, ...]
-    zoom: tuple[Cell, ...]
+    where: str
+    stills: tuple[Still, ...]
+    data: Mapping[str, Any]
 
 
 def report_html(report: Report) -> str:
-    """The page: summary, table, pictures, every image, latency, environment and commands.
+    """The page: summary, table, plots, pictures, every image, every layer, latency, environment, commands.
 
     Raises:
         InputError: a picture that the report names is missing.
@@ -63,17 +92,34 @@ def report_html(report: Report) -> str:
     page = Environment(loader=PackageLoader("edge_eval"), autoescape=True, undefined=StrictUndefined)
     largest_drop = max((row.quality.drop_db or 0.0 for row in rows if row.quality), default=0.0)
     page.filters |= {**FORMATS, "drop_share": partial(_drop_share, largest=largest_drop)}
+    shots = [_shot(index, scene, report.folder) for index, scene in enumerate(report.pictures)]
     return page.get_template(TEMPLATE).render(
         report=report,
         rows=rows,
+        notes=_grouped((note, row.step.artifact) for row in rows for note in row.step.notes),
         cards=_cards(report, rows),
         subtitle=_subtitle(report),
-        gates=_gates(report.gates),
-        pictures=[_shot(picture, report.folder) for picture in report.pictures],
+        gates=gates_text(report.gates),
+        plots=quality_plots(rows),
+        drops=drop_plot(report.quality),
+        layers=layer_plot(report.layer_errors),
+        shots=shots,
+        shown=list(dict.fromkeys(name for scene in report.pictures for name in scene.artifacts)),
+        panes=KINDS,
         qualities=report.quality,
         latencies=report.latency,
+        skipped=_grouped((timed.reason, timed.artifact) for timed in report.latency if timed.reason),
+        operations={timed.artifact: timed.ops for timed in report.latency if timed.ops},
         facts=list(_facts(report)),
+        style=_source(page, STYLE_SHEET),
+        script=_source(page, SCRIPT),
     )
+
+
+def _source(page: "Environment", name: str) -> Markup:
+    """A file of the templates' folder as it stands."""
+    assert page.loader is not None
+    return Markup(page.loader.get_source(page, name)[0])
 
 
 FORMATS: Mapping[str, Callable[..., str]] = {
@@ -85,6 +131,9 @@ FORMATS: Mapping[str, Callable[..., str]] = {
     "ssim": ssim_text,
     "breakable": lambda name: Markup("_<wbr>").join(escape(part) for part in name.split("_")),
     "megabytes": megabytes_text,
+    "format_name": format_name,
+    "svg": Markup,
+    "above": lambda node: "–" if not node.relative_error else f"{-10 * math.log10(node.relative_error):.1f}",
 }
 
 
@@ -134,6 +183,16 @@ def _cards(report: Report, rows: tuple[Row, ...]) -> list[Card]:
     return cards
 
 
+def _grouped(remarks: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Every remark once, with the files that it is about."""
+    files: dict[str, list[str]] = {}
+    for remark, file in remarks:
+        known = files.setdefault(remark, [])
+        if file not in known:
+            known.append(file)
+    return files
+
+
 def _subtitle(report: Report) -> str:
     parts = [report.created]
     config = report.checkpoint.get("config")
@@ -145,34 +204,35 @@ def _subtitle(report: Report) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def _gates(gates: Mapping[str, float | None]) -> str:
+def gates_text(gates: Mapping[str, Any]) -> str:
+    """The limits that were set, as words."""
     words = {"max_drop_db": "mean drop at most {:g} dB", "min_psnr_db": "mean PSNR-Y at least {:g} dB"}
     return ", ".join(words[name].format(limit) for name, limit in gates.items() if limit is not None)
 
 
-def _shot(picture: Picture, folder: Path) -> Shot:
-    top, left, height, width = picture.crop
-    full_height, full_width = picture.frame_hw
-    difference = f"difference × {picture.gain}" if picture.gain else "no difference in any 8-bit pixel"
-    captions = dict(zip(KINDS, ("input", "float PyTorch", picture.artifact, difference), strict=True))
-
-    def cells(files: Mapping[str, str]) -> tuple[Cell, ...]:
-        return tuple(
-            Cell(kind=kind, uri=_data_uri(folder / files[kind]), caption=captions[kind]) for kind in KINDS
-        )
-
-    box = (
-        f"left: {100 * left / full_width:.3f}%; top: {100 * top / full_height:.3f}%; "
-        f"width: {100 * width / full_width:.3f}%; height: {100 * height / full_height:.3f}%"
-    )
-    return Shot(
-        artifact=picture.artifact,
-        image=picture.image,
-        drop_db=picture.drop_db,
-        box=box,
-        whole=cells(picture.whole),
-        zoom=cells(picture.zoom) if picture.gain else (),
-    )
+def _shot(index: int, scene: Scene, folder: Path) -> Shot:
+    top, left, height, width = scene.crop
+    stills = []
+    for kind, path in scene.files.items():
+        still = Still(key=f"s{index}-{kind}", uri=_data_uri(folder / path), caption=KINDS[kind])
+        stills.append(still)
+    elements = {kind: f"s{index}-{kind}" for kind in scene.files}
+    artifacts = {}
+    for number, (name, path) in enumerate(scene.artifacts.items()):
+        artifacts[name] = f"s{index}-file{number}"
+        stills.append(Still(key=artifacts[name], uri=_data_uri(folder / path), caption=name))
+    data = {
+        **elements,
+        "image": scene.image,
+        "scale": scene.scale,
+        "crop": scene.crop,
+        "artifacts": artifacts,
+        "drops": {name: drop_text(drop) for name, drop in scene.drops_db.items() if drop is not None},
+    }
+    where = f"{width} × {height} pixels from column {left}, row {top}"
+    if scene.frame_hw == (height, width):
+        where = f"the whole image, {width} × {height} pixels"
+    return Shot(image=scene.image, where=where, stills=tuple(stills), data=data)
 
 
 def _data_uri(path: Path) -> str:

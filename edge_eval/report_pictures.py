@@ -1,99 +1,120 @@
-"""The report's pictures: input, float network, artifact, and their difference made visible."""
+"""The report's pictures: files of one part of an image, as every network made it, pixel for pixel."""
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .report_data import Picture
 from .runner import Frame
 
-ZOOM_INPUT_PIXELS = 24
-"""Side of the enlarged part, in input pixels."""
-WEBP_QUALITY = 90
-"""Of whole pictures, which are for orientation; enlarged parts are lossless."""
-MAX_GAIN = 128
+PAGE_BYTES = 5_000_000
+"""What the pictures of one page may come to, before base64 adds a third: the page stays under 8 MB."""
+BYTES_PER_PIXEL = 1.6
+"""Of a losslessly packed photograph, rather more than measured on Set5 (0.8 to 1.1)."""
+SIDES = (128, 512)
+"""Smallest and largest side of the part of an image that is shown, in output pixels."""
 
 
-def save_pictures(
-    *,
-    input_frame: Frame,
-    float_frame: Frame,
-    artifact_frame: Frame,
-    folder: Path,
-    root: Path,
-    artifact: str,
-    image: str,
-    drop_db: float | None,
-) -> Picture:
-    """Write the picture files of one image into `folder`, and say what they show.
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Which part of which image is shown.
+
+    Attributes:
+        image: name of the image in the data set.
+        scale: output pixels per input pixel, along each side.
+        crop: (top, left, height, width) in output pixels, on whole input pixels.
+        frame_hw: (H, W) of the whole output.
+    """
+
+    image: str
+    scale: int
+    crop: tuple[int, int, int, int]
+    frame_hw: tuple[int, int]
+
+    def cut(self, frame: Frame) -> Frame:
+        """The part, of a frame of the output's size or of the input's."""
+        unit = self.frame_hw[0] // frame.shape[0]
+        top, left, height, width = (length // unit for length in self.crop)
+        return frame[top : top + height, left : left + width]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """The pictures of one place; file names are relative to the report's folder, pixels are exact.
+
+    Attributes:
+        image: see `Place`, as are `scale`, `crop` and `frame_hw`.
+        files: of `input` (small), `bicubic`, `float` and, where it is known, `original`.
+        artifacts: by artifact, the file of what it made.
+        drops_db: by artifact, what it loses on the whole image; None where that is unknown.
+    """
+
+    image: str
+    scale: int
+    crop: tuple[int, int, int, int]
+    frame_hw: tuple[int, int]
+    files: Mapping[str, str]
+    artifacts: Mapping[str, str]
+    drops_db: Mapping[str, float | None]
+
+
+def affordable_side(pictures: int) -> int:
+    """The side of square pictures, in pixels, such that so many of them keep within `PAGE_BYTES`."""
+    side = int((PAGE_BYTES / (max(pictures, 1) * BYTES_PER_PIXEL)) ** 0.5)
+    return min(max(side, SIDES[0]), SIDES[1])
+
+
+def place_of(image: str, expected: Frame, output: Frame, *, scale: int, side: int) -> Place:
+    """The part of an image where two outputs differ most.
 
     Args:
-        input_frame: (H, W, 3) as the networks got it.
-        float_frame: (sH, sW, 3), the float network's output.
-        artifact_frame: (sH, sW, 3), the artifact's output.
-        folder: where the files go; made if absent.
-        root: file names are given relative to it.
-        artifact: the artifact's name.
-        image: the image's name.
-        drop_db: what the artifact loses on this image.
+        image: its name.
+        expected: (sH, sW, C).
+        output: the same size.
+        scale: output pixels per input pixel.
+        side: of the part, in output pixels; it is rounded down to whole input pixels.
     """
-    scale = float_frame.shape[0] // input_frame.shape[0]
-    difference = np.abs(float_frame.astype(np.int16) - artifact_frame.astype(np.int16))
-    gain = visible_gain(int(difference.max()))
-    visible = np.minimum(difference * gain, 255).astype(np.uint8)
-    top, left, height, width = largest_difference(difference, scale=scale)
-    frames = {"input": input_frame, "float": float_frame, "artifact": artifact_frame, "difference": visible}
-    whole, zoom = {}, {}
-    folder.mkdir(parents=True, exist_ok=True)
-    for kind, frame in frames.items():
-        unit = scale if kind == "input" else 1
-        cut = frame[top // unit : (top + height) // unit, left // unit : (left + width) // unit]
-        whole[kind] = _save(frame, folder / f"{kind}.webp", root)
-        zoom[kind] = _save(cut, folder / f"{kind}-zoom.png", root)
-    return Picture(
-        artifact=artifact,
+    difference = np.abs(expected.astype(np.int16) - output.astype(np.int16))
+    return Place(
         image=image,
-        drop_db=drop_db,
-        gain=gain,
-        crop=(top, left, height, width),
-        frame_hw=(float_frame.shape[0], float_frame.shape[1]),
-        whole=whole,
-        zoom=zoom,
+        scale=scale,
+        crop=largest_difference(difference, scale=scale, side=side),
+        frame_hw=(expected.shape[0], expected.shape[1]),
     )
 
 
-def visible_gain(largest: int) -> int:
-    """The largest power of two that keeps a difference of `largest` grey levels within 255; 0 for none."""
-    if largest == 0:
-        return 0
-    return min(MAX_GAIN, 1 << ((255 // largest).bit_length() - 1))
-
-
-def largest_difference(difference: NDArray[np.int16], *, scale: int) -> tuple[int, int, int, int]:
+def largest_difference(difference: NDArray[np.int16], *, scale: int, side: int) -> tuple[int, int, int, int]:
     """(top, left, height, width) of the window with the most difference, on whole input pixels.
 
     Args:
         difference: (sH, sW, C), absolute, in grey levels.
         scale: output pixels per input pixel, along each side.
+        side: of the window in output pixels; smaller where the image is.
     """
-    height, width = (min(side // scale, ZOOM_INPUT_PIXELS) for side in difference.shape[:2])
+    height, width = (min(length, side) // scale for length in difference.shape[:2])
     total = difference.sum(axis=2, dtype=np.int64)
     blocks = total.reshape(total.shape[0] // scale, scale, total.shape[1] // scale, scale).sum(axis=(1, 3))
     sums = np.pad(blocks, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
-    windows = (
-        sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
-    )
+    rows, columns = blocks.shape[0] - height + 1, blocks.shape[1] - width + 1
+    windows = sums[height:, width:] - sums[:rows, width:] - sums[height:, :columns] + sums[:rows, :columns]
     top, left = np.unravel_index(int(windows.argmax()), windows.shape)
     return int(top) * scale, int(left) * scale, height * scale, width * scale
 
 
-def _save(frame: Frame, path: Path, root: Path) -> str:
+def save_picture(frame: Frame, folder: Path, name: str, *, root: Path) -> str:
+    """Write a frame as lossless WebP; its file's name relative to `root`."""
     from PIL import Image
 
-    picture = Image.fromarray(frame.squeeze(-1) if frame.shape[-1] == 1 else frame)
-    if path.suffix == ".webp":
-        picture.save(path, quality=WEBP_QUALITY, method=4)
-    else:
-        picture.save(path, optimize=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{file_name(name)}.webp"
+    picture = Image.fromarray(frame.squeeze(-1) if frame.shape[-1] == 1 else frame).convert("RGB")
+    picture.save(path, lossless=True, quality=80, method=4)
     return path.relative_to(root).as_posix()
+
+
+def file_name(name: str) -> str:
+    """A name that every file system takes."""
+    return re.sub(r"[^\w.-]", "_", name)

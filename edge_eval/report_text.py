@@ -2,6 +2,13 @@
 
 from .report_data import AgreementFigures, Row
 
+FORMAT_NAMES = {"tflite": "TFLite", "coreml": "Core ML", "checkpoint": "PyTorch"}
+
+
+def format_name(key: str) -> str:
+    """A format's name as its makers write it."""
+    return FORMAT_NAMES.get(key, key)
+
 
 def db_text(value: float | None) -> str:
     """A PSNR in dB, two digits, or a dash where there is none."""

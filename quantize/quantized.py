@@ -1,7 +1,7 @@
 """A quantized network: integer weights, every tensor's scale and zero point, and their file."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -206,7 +206,9 @@ def plain_conv(weight: QWeight, groups: int = 1) -> nn.Conv2d:
     return conv.requires_grad_(False)
 
 
-def simulate(quantized: QuantizedSpan, lr_nchw: Tensor) -> Tensor:
+def simulate(
+    quantized: QuantizedSpan, lr_nchw: Tensor, *, seen: Callable[[str, Tensor], None] | None = None
+) -> Tensor:
     """What the integer network computes, in float arithmetic, every tensor rounded as kernels round.
 
     Biases are rounded to the int32 grid. An image of k / 255 goes in without loss.
@@ -214,6 +216,7 @@ def simulate(quantized: QuantizedSpan, lr_nchw: Tensor) -> Tensor:
     Args:
         quantized: of any recipe with integer weights.
         lr_nchw: (N, C, H, W) in [0, 1].
+        seen: called with every tensor, the image included: its name, and what is stored of it.
 
     Returns:
         (N, C_out, s*H, s*W); for integer outputs, multiples of 1/255 in [0, 1].
@@ -229,7 +232,10 @@ def simulate(quantized: QuantizedSpan, lr_nchw: Tensor) -> Tensor:
         return stored.kernel(), torch.round(stored.bias / step) * step
 
     def tensor(name: str, value: Tensor) -> Tensor:
-        return activations[name].rounded(value) if name in activations else value
+        stored = activations[name].rounded(value) if name in activations else value
+        if seen is not None:
+            seen(name, stored)
+        return stored
 
     with torch.no_grad():
         return network.run(lr_nchw, weight=weight, tensor=tensor)

@@ -4,15 +4,12 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from edge_eval.gates import Gates
 from edge_eval.report import report_tables
 from edge_eval.report_data import HostLatency, ImageFigures, Quality, Report, Step, read_report
 from edge_eval.report_html import report_html
-from edge_eval.report_pictures import largest_difference, save_pictures, visible_gain
 from edge_eval.report_text import db_text, drift_text, drop_text, ms_text
 from models import InputError
 
@@ -146,13 +143,27 @@ def test_figures_are_written_with_the_digits_they_deserve(text: str, written: st
 
 def test_the_page_escapes_what_files_say(report: Report) -> None:
     page = report_html(replace(report, title="<script>x</script>"))
-    assert "<script" not in page and "&lt;script&gt;" in page
+    assert "<script>x" not in page and "&lt;script&gt;" in page
     assert "<b>no" not in page and "&lt;b&gt;no&lt;/b&gt; luck" in page
 
 
 def test_the_page_says_what_failed(report: Report) -> None:
     assert "a.tflite: too bad" in report_html(replace(report, failures=("a.tflite: too bad",)))
     assert 'role="alert"' not in report_html(report)
+
+
+def test_a_page_without_pictures_has_no_script_and_one_without_figures_no_plot(
+    report: Report, tmp_path: Path
+) -> None:
+    assert "<script" not in report_html(report)
+    assert "<svg" not in report_html(Report(title="empty", folder=tmp_path))
+
+
+def test_remarks_that_several_files_share_are_said_once(report: Report) -> None:
+    steps = tuple(replace(step, notes=("the same",)) for step in report.steps)
+    page = report_html(replace(report, steps=steps))
+    assert page.count("the same") == 1
+    assert "a.tflite, b.mlpackage</b>: the same" in page
 
 
 def test_terminal_tables_show_every_artifact_and_every_reason(report: Report) -> None:
@@ -185,67 +196,6 @@ def test_gates_fail_what_cannot_be_checked(quality: Quality, field: str) -> None
     assert Gates().failures([unknown]) == ()
     not_a_number = replace(quality, **{field: float("nan")})
     assert Gates(max_drop_db=99.0, min_psnr_db=0.0).failures([not_a_number])
-
-
-@pytest.mark.parametrize(
-    ("largest", "gain"), [(0, 0), (1, 128), (2, 64), (3, 64), (127, 2), (128, 1), (255, 1)]
-)
-def test_differences_are_amplified_as_far_as_they_stay_in_range(largest: int, gain: int) -> None:
-    assert visible_gain(largest) == gain
-    assert largest * gain <= 255
-
-
-def test_the_enlarged_part_is_where_the_difference_is_largest() -> None:
-    difference = np.zeros((100, 120, 3), np.int16)
-    difference[70:76, 100:104] = 9
-    top, left, height, width = largest_difference(difference, scale=2)
-    assert (height, width) == (48, 48)
-    assert top <= 70 and top + height >= 76 and left <= 100 and left + width >= 104
-    assert top % 2 == left % 2 == 0
-
-
-def test_pictures_show_the_amplified_difference_of_the_same_place(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    source = random.integers(0, 256, (30, 40, 3), dtype=np.uint8)
-    expected = random.integers(10, 200, (60, 80, 3), dtype=np.uint8)
-    output = expected.copy()
-    output[20, 30] += 5
-    picture = save_pictures(
-        input_frame=source,
-        float_frame=expected,
-        artifact_frame=output,
-        folder=tmp_path / "p",
-        root=tmp_path,
-        artifact="a",
-        image="i",
-        drop_db=0.1,
-    )
-    top, left, height, width = picture.crop
-    zoom = np.asarray(Image.open(tmp_path / picture.zoom["difference"]))
-    assert picture.gain == 32
-    assert zoom.shape == (height, width, 3)
-    assert zoom.max() == zoom[20 - top, 30 - left].min() == 160
-    assert np.count_nonzero(zoom) == 3
-    assert Image.open(tmp_path / picture.zoom["input"]).size == (width // 2, height // 2)
-
-
-def test_a_missing_picture_is_refused(report: Report, tmp_path: Path) -> None:
-    frame = np.zeros((48, 48, 3), np.uint8)
-    picture = save_pictures(
-        input_frame=frame[:24, :24],
-        float_frame=frame,
-        artifact_frame=frame + 1,
-        folder=tmp_path / "p",
-        root=tmp_path,
-        artifact="a",
-        image="i",
-        drop_db=None,
-    )
-    shown = replace(report, pictures=(picture,))
-    assert report_html(shown).count("data:image/") == 8
-    (tmp_path / picture.whole["input"]).unlink()
-    with pytest.raises(InputError, match=r"the report shows .*input.webp, which cannot be read"):
-        report_html(shown)
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:

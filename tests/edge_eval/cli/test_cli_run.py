@@ -156,13 +156,42 @@ def test_artifacts_in_results_are_names_not_places(finished_run: Finished) -> No
         assert f".{out.name}." not in (out / name).read_text(encoding="utf-8")
 
 
-def test_the_page_shows_every_artifact_and_loads_nothing(finished_run: Finished) -> None:
+def test_the_page_shows_every_file_and_loads_nothing(
+    finished_run: Finished, load: Callable[[Path], Any]
+) -> None:
     page = (finished_run[0] / "report.html").read_text(encoding="utf-8")
-    assert page.count('<section class="compare">') == 4
+    files = [
+        r["artifact"] for r in load(finished_run[0] / "eval.json")["results"] if r["format"] != "checkpoint"
+    ]
+    assert len(files) == 4 and all(f"<option>{name}</option>" in page for name in files)
     assert "small_w8a8.tflite and small_w8a8.mlpackage agree to" in page
-    assert page.count("data:image/") == len(re.findall(r"<img ", page)) > 0
-    assert not re.search(r"(src|href)=\"(?!data:)", page)
-    assert "<script" not in page
+    assert page.count('src="data:image/') == len(re.findall(r"<img ", page)) > 0
+    assert not re.search(r"(src|href)=\"(?!data:|#)", page)
+    assert "Quality against size" in page and "Quality against latency" in page
+    assert "Drop per image" in page and "Error by layer" in page
+
+
+def test_pictures_of_images_that_a_file_mirrors_are_left_out(
+    finished_run: Finished, load: Callable[[Path], Any]
+) -> None:
+    scenes = {scene["image"]: scene for scene in load(finished_run[0] / "run.json")["pictures"]}
+    assert list(scenes["large"]["artifacts"]) == [
+        "small_fp16.tflite",
+        "small_w8a8.tflite",
+        "small_fp16.mlpackage",
+        "small_w8a8.mlpackage",
+    ]
+    assert "small_fp16.mlpackage" not in scenes["small"]["artifacts"]
+    assert set(scenes["large"]["files"]) == {"input", "bicubic", "float", "original"}
+
+
+def test_errors_by_layer_are_those_of_the_quantized_checkpoint(
+    finished_run: Finished, load: Callable[[Path], Any]
+) -> None:
+    (errors,) = load(finished_run[0] / "run.json")["layer_errors"]
+    assert (errors["artifact"], errors["recipe"]) == ("small_w8a8.safetensors", "w8a8")
+    assert errors["nodes"][-1]["name"] == "upscaled"
+    assert all(0 <= node["relative_error"] < 1e3 for node in errors["nodes"])
 
 
 def test_a_taken_folder_is_refused_before_any_work(invoke: Invoke, tmp_path: Path) -> None:
