@@ -49,14 +49,20 @@ class Batch:
 
 
 class CropSource:
-    """Square crops at random places of random images, turned and mirrored at random.
+    """Square crops at random places of random images, turned and mirrored at random where that is wanted.
 
     The crops of a step depend on the seed and the step's number and on nothing else, so a resumed training
     sees what an uninterrupted one would have seen, and several processes can share a step without talking.
     """
 
     def __init__(
-        self, pairs: Sequence[TrainingPair], *, scale: int, crop: int, device: torch.device | str = "cpu"
+        self,
+        pairs: Sequence[TrainingPair],
+        *,
+        scale: int,
+        crop: int,
+        turned: bool = True,
+        device: torch.device | str = "cpu",
     ) -> None:
         """Move the images to `device`.
 
@@ -64,6 +70,8 @@ class CropSource:
             pairs: all with a teacher's output or all without.
             scale: pixels of high resolution per pixel of low, along each side.
             crop: side of a crop in LR pixels.
+            turned: whether crops are turned and mirrored. A teacher's output then is that of the crop as it
+                lies in the image, which is not quite what the teacher makes of the turned crop.
             device: where crops are cut and batches lie.
 
         Raises:
@@ -71,7 +79,7 @@ class CropSource:
                 some pairs have a teacher's output.
         """
         _refuse(pairs, scale, crop)
-        self.scale, self.crop = scale, crop
+        self.scale, self.crop, self._turns = scale, crop, TURNS if turned else 1
         self._lr = [_chw(pair.lr, device) for pair in pairs]
         self._hr = [_chw(pair.hr, device) for pair in pairs]
         teachers = [pair.teacher for pair in pairs if pair.teacher is not None]
@@ -95,7 +103,7 @@ class CropSource:
         """
         draw = np.random.default_rng([seed, step])
         images = draw.choice(len(self._lr), size=size, p=self._odds)
-        places, turns = draw.random((size, 2)), draw.integers(TURNS, size=size)
+        places, turns = draw.random((size, 2)), draw.integers(self._turns, size=size)
         cut: list[list[Tensor]] = []
         for k in range(rank, size, world):
             lr = self._lr[images[k]]

@@ -77,6 +77,11 @@ def train(
     """
     if not validation:
         raise InputError("there is no image to validate on; hold out at least one")
+    if 2 * plan.loss.margin >= crops.crop:
+        raise InputError(
+            f"nothing is left of crops of {crops.crop} LR pixels with a margin of {plan.loss.margin} that does "
+            f"not count; give crops of at least {2 * plan.loss.margin + 1}"
+        )
     run = _Run(
         network,
         groups,
@@ -127,7 +132,7 @@ class _Run:
         self.network = network
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
         self.trained = _resolved(network, groups)
-        self.sizes = [group.lr for group in groups]
+        self.groups = tuple(groups)
         self.optimizer = torch.optim.Adam(
             [{"params": [self.trained[name] for name in group.names], "lr": group.lr} for group in groups],
             betas=plan.betas,
@@ -136,7 +141,7 @@ class _Run:
         self.identity: dict[str, Any] = {
             **plan.to_json(),
             "crop": crops.crop,
-            "groups": [[group.lr, *group.names] for group in groups],
+            "groups": [[group.lr, group.until, *group.names] for group in groups],
             "shapes": {name: list(tensor.shape) for name, tensor in network.state_dict().items()},
             "processes": processes.world,
         }
@@ -152,6 +157,8 @@ class _Run:
         """Train until the budget is spent, the user wants to stop, or nothing is gained any more."""
         self._started = time.monotonic() - self.seconds
         self._saved = self._shown = time.monotonic()
+        if self.plan.validate_first and not self.curve and not self.step:
+            self._validate()
         ended: Ended | None = None
         while ended is None:
             done, stop = self._agreed(wish)
@@ -177,8 +184,8 @@ class _Run:
             self.listeners.before_step(self.network, done)
             self.listeners.before_step(self.average, done)
         factor = step_size_factor(plan, done)
-        for group, size in zip(self.optimizer.param_groups, self.sizes, strict=True):
-            group["lr"] = size * factor
+        for adam, group in zip(self.optimizer.param_groups, self.groups, strict=True):
+            adam["lr"] = group.lr * factor if done < group.until else 0.0
         batch = self.crops.batch(
             size=plan.batch,
             seed=plan.seed,
@@ -228,7 +235,7 @@ class _Run:
         if self.best is not None and self.listeners.keep is not None:
             kept = f"; the best until then ({self.best.psnr_y_db:.2f} dB at step {self.best.step}) was kept"
             self._hand_out("diverged")
-        sizes = ", ".join(f"{size:g}" for size in sorted(set(self.sizes)))
+        sizes = ", ".join(f"{size:g}" for size in sorted({group.lr for group in self.groups}))
         raise InputError(
             f"training diverged: loss or gradient is NaN or infinite at step {self.step} "
             f"(learning rate {sizes}); begin again with a lower one{kept}"

@@ -20,10 +20,12 @@ class ParameterGroup:
     Attributes:
         names: as in `network.named_parameters()`; a parameter in no group is not trained.
         lr: Adam's step size at the top of the schedule.
+        until: part of the budget after which they stay as they are (ranges are frozen late).
     """
 
     names: tuple[str, ...]
     lr: float
+    until: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,8 @@ class TrainingPlan:
             min(ema_decay, (1 + step) / (10 + step)).
         bfloat16: whether convolutions run in bfloat16 (autocast); parameters, fold and loss stay in float32.
         validate_every: steps between validations.
+        validate_first: whether the network is validated before the first step too, so that training gives
+            back nothing worse on the held-out images than what it was given.
         patience: validations without a new best after which training ends; None never to end early.
         checkpoint_minutes: time between saved states.
     """
@@ -60,6 +64,7 @@ class TrainingPlan:
     ema_decay: float = 0.999
     bfloat16: bool = False
     validate_every: int = 250
+    validate_first: bool = False
     patience: int | None = None
     checkpoint_minutes: float = 3.0
 

@@ -37,8 +37,13 @@ def total_psnr_y_db(
 
 def _psnr_y_db(difference: Tensor, border: int) -> Tensor:
     """PSNR-Y of (1, C, H, W) in grey levels; identical images count as 100 dB."""
+    y = luma(difference)
+    if min(y.shape[1:]) > 2 * border:
+        y = y[:, border : y.shape[1] - border, border : y.shape[2] - border]
+    return (10 * torch.log10(255**2 / y.square().mean().clamp_min(255**2 * 1e-10))).squeeze()
+
+
+def luma(difference: Tensor) -> Tensor:
+    """The Y of a difference, (N, C, H, W) to (N, H, W), in its unit; grey images are their own."""
     weights = BT601_STUDIO if difference.shape[1] == 3 else (255.0,)
-    luma = torch.einsum("nchw,c->nhw", difference, difference.new_tensor(weights) / 255)
-    if min(luma.shape[1:]) > 2 * border:
-        luma = luma[:, border : luma.shape[1] - border, border : luma.shape[2] - border]
-    return (10 * torch.log10(255**2 / luma.square().mean().clamp_min(255**2 * 1e-10))).squeeze()
+    return torch.einsum("nchw,c->nhw", difference, difference.new_tensor(weights) / 255)

@@ -1,0 +1,51 @@
+"""The images that training reads, and those that it holds out to choose by."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from models.progress import Progress, silent
+
+from .datasets import Dataset
+
+if TYPE_CHECKING:
+    from models.training import TrainingPair
+
+
+def split_off(dataset: Dataset, held_out: Collection[int]) -> tuple[Dataset, Dataset]:
+    """The dataset without the samples of these indices, and these alone."""
+    kept, others = (
+        tuple(pair for index, pair in enumerate(dataset.pairs) if (index in held_out) is held)
+        for held in (False, True)
+    )
+    return replace(dataset, pairs=kept), replace(dataset, pairs=others)
+
+
+def read_pairs(
+    dataset: Dataset, stage: str, *, most: int | None = None, progress: Progress = silent
+) -> "tuple[TrainingPair, ...]":
+    """Every sample, in memory.
+
+    Args:
+        dataset: with high resolution.
+        stage: what `progress` is told is being read.
+        most: longest side in LR pixels; of larger images the middle is taken. None to take them whole.
+        progress: told after each image.
+
+    Raises:
+        InputError: an image cannot be read.
+    """
+    from models.training import TrainingPair
+
+    pairs = []
+    for done, sample in enumerate(dataset, start=1):
+        assert sample.hr is not None, "training data has high resolution"
+        lr, hr = sample.lr, sample.hr
+        if most is not None:
+            top, left = (max(0, (side - most) // 2) for side in lr.shape[:2])
+            lr = lr[top : top + most, left : left + most]
+            top, left, large = (dataset.scale * length for length in (top, left, most))
+            hr = hr[top : top + large, left : left + large]
+        pairs.append(TrainingPair(name=sample.name, lr=lr, hr=hr))
+        progress(stage, done, len(dataset), sample.name)
+    return tuple(pairs)

@@ -1,0 +1,148 @@
+"""A quantized network whose weights, biases and scales are parameters: what QAT and PTQ's search train.
+
+Layers differ in weight scale by 45 times, so nothing is trained in its own unit: weights are in integer steps
+of their channel, biases in integer steps of their output, scales are logarithms. One step size of Adam then
+fits all layers.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from .fake import fake_round, straight_through
+from .graph import IMAGE, SpanNodes, key
+from .kernels import TrainedName, trained_as
+from .ptq import Start, assemble, fixed_names
+from .quantized import Provenance, QParams, QuantizedSpan, QWeight, simulate
+from .recipe import Recipe
+from .rounding import LIMIT
+
+
+class TrainableSpan(nn.Module):
+    """A network that trains under fake quantization and validates in the integers' exact arithmetic.
+
+    In training mode every tensor is rounded as the integer kernels round it, but the output pixels, which are
+    only clipped; in eval mode the output is that of `simulate` on the integers as they are now.
+
+    Attributes:
+        start: where training starts; not changed.
+        recipe: of the numbers.
+        kernels: by `key(node)`: a convolution's weights in integer steps of their channel.
+        biases: likewise: its bias in integer steps of its output.
+        log_weight_scales: likewise: logarithms of its weights' steps, per output channel.
+        log_scales: logarithms of the tensors' steps, in the order of `learned_tensors`.
+    """
+
+    def __init__(
+        self, start: Start, recipe: Recipe, *, trained: TrainedName = "folded", seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.start, self.recipe = start, recipe
+        fixed = fixed_names(start.nodes)
+        learned = {key(name): name for name in start.weights if name not in fixed}
+        self.kernels = nn.ModuleDict(
+            {
+                at: trained_as(trained, start.weights[name].values.float(), seed=seed + number)
+                for number, (at, name) in enumerate(learned.items())
+            }
+        )
+        self.biases = nn.ParameterDict(
+            {at: start.weights[name].bias / self._bias_step(name) for at, name in learned.items()}
+        )
+        self.log_weight_scales = nn.ParameterDict(
+            {at: start.weights[name].scale.log() for at, name in learned.items()}
+        )
+        self.learned_tensors = tuple(name for name in start.activations if name not in fixed)
+        scales = [start.activations[name].scale for name in self.learned_tensors]
+        self.log_scales = nn.Parameter(torch.tensor(scales, dtype=torch.float64).log().float())
+        self._unrounded, self._pixels = _exact_tensors(start) - {*self.learned_tensors}, _pixels(start.nodes)
+
+    def forward(self, lr_nchw: Tensor) -> Tensor:
+        """(N, C, H, W) in [0, 1] -> (N, C_out, s*H, s*W), in [0, 1] where pixels are integers."""
+        if not self.training:
+            return simulate(self.quantized(), lr_nchw)
+        rounding = self._roundings()
+
+        def tensor(name: str, value: Tensor) -> Tensor:
+            if name not in self.start.activations or name in self._unrounded:
+                return value
+            if name in self._pixels:
+                return value.float().clamp(0, 1)
+            qparams, (scale, log_scale) = self.start.activations[name], rounding[name]
+            low, high = (limit - qparams.zero_point for limit in (qparams.quant_min, qparams.quant_max))
+            return fake_round(value, scale=scale, low=low, high=high, log_scale=log_scale)
+
+        lr_nchw = lr_nchw.contiguous(memory_format=torch.channels_last)
+        return self.start.nodes.run(lr_nchw, weight=self.weight, tensor=tensor)
+
+    def _roundings(self) -> dict[str, tuple[float, Tensor | None]]:
+        """Every tensor's step, and the parameter that gets its gradient; read from the device at once."""
+        found: dict[str, tuple[float, Tensor | None]] = {
+            name: (qparams.scale, None) for name, qparams in self.start.activations.items()
+        }
+        steps, logs = self.log_scales.detach().exp().tolist(), self.log_scales.unbind()
+        return found | {name: (steps[i], logs[i]) for i, name in enumerate(self.learned_tensors)}
+
+    def weight(self, name: str) -> tuple[Tensor, Tensor]:
+        """A convolution's kernel and bias as training computes with them."""
+        if key(name) not in self.kernels:
+            stored = _moved(self.start.weights[name], self.log_scales.device)
+            return stored.kernel(), stored.bias
+        integers = straight_through(self.kernels[key(name)]()).clamp(-LIMIT, LIMIT)
+        scale = self.log_weight_scales[key(name)].exp()
+        return integers * scale.view(-1, 1, 1, 1), self.biases[key(name)] * self._bias_step(name)
+
+    def _bias_step(self, name: str) -> float:
+        """What a bias is counted in: the output's integer step, or a 127th of the mean bias without one."""
+        if name in self.start.activations:
+            return self.start.activations[name].scale
+        return max(float(self.start.weights[name].bias.abs().mean()), 1e-6) / LIMIT
+
+    @torch.no_grad()
+    def quantized(self, provenance: Provenance | None = None) -> QuantizedSpan:
+        """The integers and scales as they are now, on the parameters' device."""
+        weights = {}
+        for name, stored in self.start.weights.items():
+            weights[name] = _moved(stored, self.log_scales.device)
+            if key(name) in self.kernels:
+                values = self.kernels[key(name)]().round().clamp(-LIMIT, LIMIT).to(torch.int8)
+                scale = self.log_weight_scales[key(name)].exp()
+                bias = self.biases[key(name)] * self._bias_step(name)
+                weights[name] = QWeight(values=values, scale=scale, bias=bias)
+        now = replace(self.start, weights=weights, activations=self.activations())
+        return replace(assemble(now, self.recipe, provenance or Provenance()), method="qat")
+
+    def activations(self) -> dict[str, QParams]:
+        """The tensors' scales as they are now."""
+        steps = self.log_scales.detach().exp().tolist()
+        learned = {
+            name: replace(self.start.activations[name], scale=step)
+            for name, step in zip(self.learned_tensors, steps, strict=True)
+        }
+        return {**self.start.activations, **learned}
+
+
+def _moved(weight: QWeight, device: torch.device) -> QWeight:
+    return QWeight(
+        values=weight.values.to(device), scale=weight.scale.to(device), bias=weight.bias.to(device)
+    )
+
+
+def _pixels(nodes: SpanNodes) -> frozenset[str]:
+    """The output pixels: the last tensor, and before it what only changes its shape."""
+    names = [nodes.nodes[-1].name]
+    while nodes.op_of(names[-1]) == "pixel_shuffle":
+        names += [node.inputs[0] for node in nodes.nodes if node.name == names[-1]]
+    return frozenset(names)
+
+
+def _exact_tensors(start: Start) -> frozenset[str]:
+    """Tensors that their integers hold exactly: the image, and what shifts or joins tensors of one grid."""
+    exact = {IMAGE}
+    for node in start.nodes.nodes:
+        qparams = [start.activations.get(name) for name in (node.name, *node.inputs)]
+        scales = {None if one is None else one.scale for one in qparams}
+        if node.op in ("center", "concat") and len(scales) == 1 and None not in scales:
+            exact.add(node.name)
+    return frozenset(exact)
