@@ -1,17 +1,15 @@
 """How long networks take on this host, measured so that they can be compared.
 
-Every network is opened once; then they take turns, a few runs each per round, so that a host that slows
-down or is disturbed slows all of them. What is timed is the bare run; pixels are converted outside of
+Every network is opened once; then they take turns, a few runs each per round (`turns`), so that a host that
+slows down or is disturbed slows all of them. What is timed is the bare run; pixels are converted outside of
 it. Opening time and memory come from a fresh process per network. It is this host's latency: a phone's
-has to come from a phone.
+has to come from a phone. `sweep` does this over sizes and thread counts.
 """
 
 import json
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,7 @@ from models.files import size_of
 from models.progress import Progress, silent
 
 from .quantized_file import is_quantized, load_quantized_checkpoint
-from .runner import FloatImage, Runner
-from .runtimes.table import RUNTIMES, available_cores, default_runtime, kind_of, open_runner
+from .runtimes.table import kind_of, open_runner
 
 DEFAULT_HW = (128, 128)
 """Size for networks that have none of their own."""
@@ -59,6 +56,19 @@ class Latency:
         base_rss_mb: resident memory of the fresh process before the file is opened, in MiB.
         outside: operations that ran outside the delegate, for runtimes with one.
         reason: why there are no times.
+        recipe: that the file was made by, `fp32` for a float checkpoint; None where it does not tell.
+        compared: what made the file, if it is there to be compared with: a row of `compare.RIVALS`.
+        native_hw: (H, W) that the file was made for; another `input_hw` is reached by resizing its input.
+        output_hw: (H, W) of the result.
+        fps: frames per second at the median.
+        ms_per_output_mp: median over 10^6 pixels of the result.
+        macs: multiply-accumulates of one run.
+        floor_ms: what these take at the rates of this host's matrix products, see `floor`.
+        floor_ratio: `median_ms` over `floor_ms`.
+        float_row: artifact and runtime of the straight float file of the same network, in the same turns.
+        float_ratio: `median_ms` over its median.
+        quality: what it costs in quality, where that was asked for.
+        profile: time per operation and per layer, where that was asked for.
     """
 
     artifact: str
@@ -81,6 +91,19 @@ class Latency:
     base_rss_mb: float | None = None
     outside: tuple[str, ...] | None = None
     reason: str | None = None
+    recipe: str | None = None
+    compared: str | None = None
+    native_hw: tuple[int, int] | None = None
+    output_hw: tuple[int, int] | None = None
+    fps: float | None = None
+    ms_per_output_mp: float | None = None
+    macs: int | None = None
+    floor_ms: float | None = None
+    floor_ratio: float | None = None
+    float_row: str | None = None
+    float_ratio: float | None = None
+    quality: Mapping[str, Any] | None = None
+    profile: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """An entry of `results` of `bench --json`."""
@@ -114,20 +137,20 @@ def bench(
     Raises:
         InputError: a file cannot be opened or does not go at that size, or a count makes no sense.
     """
-    if runs < 1 or warmup < 0 or not models:
-        raise InputError(
-            f"{len(models)} files, {runs} runs and {warmup} warm-up runs were asked for; "
-            "give a file, and 1 run or more"
-        )
-    count = threads if threads is not None else available_cores()
-    opened = [_Contender.of(Path(model), runtime, count, input_hw) for model in models]
-    timed = [contender for contender in opened if not contender.is_emulator]
-    turns = _shares(runs, min(rounds, runs))
-    for done, share in enumerate(turns):
-        for contender in timed:
-            contender.run(share, warmup=warmup if done == 0 else min(warmup, 1))
-        progress("bench", done + 1, len(turns), _live(timed))
-    return [contender.result(warmup=warmup, runs=runs, rounds=len(turns)) for contender in opened]
+    from .sweep import Sweep, run_sweep
+    from .timed_file import timed_file
+
+    sweep = Sweep(
+        sizes=(input_hw,),
+        threads=() if threads is None else (threads,),
+        warmup=warmup,
+        runs=runs,
+        rounds=rounds,
+        floor=False,
+        strict=True,
+    )
+    files = [timed_file(Path(model), runtime) for model in models]
+    return list(run_sweep(files, sweep, progress=progress).latencies)
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:
@@ -166,87 +189,31 @@ def _torch_ops(path: Path) -> dict[str, int]:
     return {name: names.count(name) for name in sorted(set(names))}
 
 
-_COUNTERS = {"tflite": _tflite_ops, "coreml": _mil_ops, "checkpoint": _torch_ops}
+def _onnx_ops(path: Path) -> dict[str, int]:
+    from .runtimes.onnx_runtime import onnx_ops
+
+    return onnx_ops(path)
 
 
-@dataclass(kw_only=True)
-class _Contender:
-    """One file among those that take turns, and its times so far."""
+def _openvino_ops(path: Path) -> dict[str, int]:
+    from .runtimes.openvino_runtime import openvino_ops
 
-    path: Path
-    runtime: str
-    threads: int
-    input_hw: tuple[int, int]
-    runner: Runner
-    image: FloatImage
-    samples_ms: list[float]
+    return openvino_ops(path)
 
-    @classmethod
-    def of(
-        cls, path: Path, runtime: str | None, threads: int, input_hw: tuple[int, int] | None
-    ) -> "_Contender":
-        name = runtime or default_runtime(kind_of(path))
-        hw = input_hw or native_hw(path, name)
-        runner = open_runner(path, runtime=name, threads=threads, input_hw=hw)
-        channels = int(getattr(runner, "channels", 3))
-        pixels = np.random.default_rng(0).integers(0, 256, (*hw, channels))
-        image = pixels.astype(np.float32) / np.float32(255)
-        return cls(
-            path=path,
-            runtime=name,
-            threads=threads,
-            input_hw=hw,
-            runner=runner,
-            image=image,
-            samples_ms=[],
-        )
 
-    @property
-    def is_emulator(self) -> bool:
-        return RUNTIMES[self.runtime].is_emulator or bool(getattr(self.runner, "is_simulation", False))
+_COUNTERS = {
+    "tflite": _tflite_ops,
+    "coreml": _mil_ops,
+    "checkpoint": _torch_ops,
+    "onnx": _onnx_ops,
+    "openvino": _openvino_ops,
+}
 
-    def run(self, runs: int, *, warmup: int) -> None:
-        """Take a turn."""
-        load = getattr(self.runner, "load", None)
-        invoke = getattr(self.runner, "invoke", None)
-        if load is None or invoke is None:
-            raise InputError(f"runtime {self.runtime} cannot be timed; use another")
-        load(self.image)
-        for index in range(-warmup, runs):
-            start = time.perf_counter()
-            invoke()
-            elapsed_ms = 1e3 * (time.perf_counter() - start)
-            if index >= 0:
-                self.samples_ms.append(elapsed_ms)
 
-    def result(self, *, warmup: int, runs: int, rounds: int) -> Latency:
-        """The figures, with those of a fresh process."""
-        times = self.samples_ms
-        fresh: dict[str, float] = {}
-        if not self.is_emulator:
-            fresh = probe_fresh(self.path, self.runtime, self.threads, self.input_hw)
-        return Latency(
-            artifact=self.path.name,
-            runtime=self.runtime,
-            threads=self.threads,
-            input_hw=self.input_hw,
-            warmup=warmup,
-            runs=len(times),
-            init_ms=fresh.get("init_ms"),
-            median_ms=statistics.median(times) if times else None,
-            p90_ms=percentile(times, 90) if times else None,
-            min_ms=min(times, default=None),
-            mean_ms=statistics.fmean(times) if times else None,
-            std_ms=statistics.pstdev(times) if times else None,
-            peak_rss_mb=fresh.get("peak_rss_mb"),
-            size_bytes=size_of(self.path),
-            ops=count_ops(self.path),
-            samples_ms=tuple(times),
-            rounds=rounds if times else 0,
-            base_rss_mb=fresh.get("base_rss_mb"),
-            outside=getattr(self.runner, "outside", None),
-            reason=EMULATED[RUNTIMES[self.runtime].kind].format(self.runtime) if self.is_emulator else None,
-        )
+def file_bytes(path: Path) -> int:
+    """The size of a file in bytes, with that of the weights beside an OpenVINO graph."""
+    beside = path.with_suffix(".bin") if path.suffix == ".xml" else None
+    return size_of(path) + (size_of(beside) if beside and beside.is_file() else 0)
 
 
 def native_hw(path: Path, runtime: str) -> tuple[int, int]:
@@ -266,17 +233,13 @@ def probe_fresh(path: Path, runtime: str, threads: int, input_hw: tuple[int, int
     asked = json.dumps([str(path.resolve()), runtime, threads, list(input_hw)])
     command = [sys.executable, "-m", "edge_eval.latency_probe", asked]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode < 0:
+        raise InputError(
+            f"{path} at {input_hw[0]}x{input_hw[1]} was killed by signal {-done.returncode} in a fresh "
+            f"process with {runtime}, most likely for want of memory; give a smaller size"
+        )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise InputError(f"{path} could not be opened in a fresh process with {runtime}: {last}")
     figures: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return figures
-
-
-def _shares(runs: int, rounds: int) -> list[int]:
-    """`runs` spread over `rounds` as evenly as it goes."""
-    return [runs // rounds + (1 if index < runs % rounds else 0) for index in range(rounds)]
-
-
-def _live(timed: Sequence[_Contender]) -> str:
-    return ", ".join(f"{c.path.name} {statistics.median(c.samples_ms):.1f} ms" for c in timed)

@@ -1,71 +1,88 @@
 """`span-edge bench`: how long files take on this computer."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from models.errors import InputError
+
 from .device_bench import bench_device, device_options
-from .options import CHECKPOINT, json_option, overwrite_option, runtime_option, size, threads_option
-from .terminal import progress_bars, refuse_taken_json, terminal
+from .host_bench import bench_host, host_options
+from .options import CHECKPOINT, json_option, overwrite_option
+from .terminal import refuse_taken_json, terminal
 
 EPILOG = """\b
 Examples:
-  span-edge bench out/*.tflite --threads 2
-  span-edge bench spanx4_ch48.pth out/*.tflite --size 320x180 --runs 100 --json bench.json
+  span-edge bench out/*.tflite --threads 1,2
+  span-edge bench spanx4_ch48.pth out/*.tflite --size standard --runs 30 --json bench.json
+  span-edge bench out/*.tflite --runtime tflite --runtime tflite-compiled --profile
+  span-edge bench out/*.tflite --reference spanx4_ch48.pth --compare-with onnxruntime-int8,openvino-int8
   span-edge bench out/*.tflite --benchmark-model benchmark_model --adb
 
 The files take turns, so that a disturbed computer slows all of them alike. It is this computer's latency,
-not a phone's. Core ML files have none without a Mac.
+not a phone's. Core ML files have none without a Mac. docs/benchmarks.md says what each figure is.
 """
 
 
 @click.command(epilog=EPILOG)
 @click.argument("models", nargs=-1, required=True, type=CHECKPOINT, metavar="ARTIFACT...")
-@threads_option
-@click.option(
-    "--runs", type=click.IntRange(min=1), default=50, show_default=True, help="Timed runs per file."
-)
-@click.option("--warmup", type=click.IntRange(min=0), default=5, show_default=True, help="Runs before them.")
-@click.option("--size", "size_hw", type=size, metavar="HxW", help="Input size.  [default: each file's own]")
-@runtime_option
+@host_options
 @device_options
 @json_option
 @overwrite_option
 def bench(
     *,
     models: tuple[Path, ...],
-    threads: int | None,
-    runs: int,
-    warmup: int,
-    size_hw: tuple[int, int] | None,
-    runtime: str | None,
     serial: str | None,
     tool: Path | None,
     delegates: tuple[str, ...],
     json_target: str | None,
     overwrite: bool,
+    **host: Any,
 ) -> None:
     """Time converted files (or checkpoints) on this computer, or on a device."""
     with terminal() as screen:
         refuse_taken_json(json_target, overwrite=overwrite)
         from ..environment import environment
-        from ..latency import bench as bench_models
-        from ..report import DEVICE_NOTE, HOST_NOTE, latency_tables
+        from ..latency_text import bench_tables
+        from ..report import DEVICE_NOTE, latency_tables
         from ..report_data import results_of
         from .sources import refuse_same_names
 
         refuse_same_names(models)
         here = environment()
-        options = {"threads": threads, "input_hw": size_hw, "warmup": warmup, "runs": runs}
+        document: dict[str, Any] = {"schema": 1, "environment": here}
         if serial is not None:
-            asked = {"serial": serial, "tool": tool, "delegates": delegates, "runtime": runtime}
-            latencies, here["device"] = bench_device(screen, models, **asked, **options)  # type: ignore[arg-type]
+            asked = {"serial": serial, "tool": tool, "delegates": delegates, **_device_options(host)}
+            latencies, here["device"] = bench_device(screen, models, **asked)
+            document["results"] = [latency.to_json() for latency in latencies]
         else:
-            with progress_bars(screen) as bars:
-                latencies = bench_models(models, runtime=runtime, progress=bars, **options)  # type: ignore[arg-type]
-        document = {"schema": 1, "environment": here, "results": [latency.to_json() for latency in latencies]}
+            document |= bench_host(screen, models, **host)
         if json_target is not None:
             screen.emit_json(document, json_target, overwrite=overwrite)
         if json_target != "-":
-            note = HOST_NOTE if serial is None else DEVICE_NOTE
-            screen.out.print(*latency_tables(results_of(document)[1], note=note), sep="\n")
+            _, timed = results_of(document)
+            tables = bench_tables(document) if serial is None else latency_tables(timed, note=DEVICE_NOTE)
+            screen.out.print(*tables, sep="\n")
+
+
+def _device_options(host: dict[str, Any]) -> dict[str, Any]:
+    """What a device is asked for, out of the options for this computer.
+
+    Raises:
+        InputError: something that devices do not do.
+    """
+    several = [name for name, most in (("sizes", 1), ("threads", 1)) if len(host[name]) > most]
+    not_there = [name for name in ("compare_with", "data", "reference", "profile") if host[name]]
+    refused = [f"several --{name}" for name in several]
+    refused += [f"--{name.replace('_', '-')}" for name in not_there]
+    if refused:
+        raise InputError(f"{', '.join(refused)} and --adb: a device takes one size and one thread count")
+    return {
+        "runtime": host["runtimes"][0] if host["runtimes"] else None,
+        "threads": host["threads"][0] if host["threads"] else None,
+        "input_hw": host["sizes"][0] if host["sizes"] else None,
+        "warmup": host["warmup"],
+        "runs": host["runs"],
+    }

@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 
     Model = str | Path | Artifact | Checkpoint | QuantizedCheckpoint | Span | SpanDeploy | QuantizedSpan
 
-Kind = Literal["checkpoint", "tflite", "coreml"]
+Kind = Literal["checkpoint", "tflite", "coreml", "onnx", "openvino"]
 Size = tuple[int, int] | None
 
-SUFFIXES: Mapping[str, Kind] = {".tflite": "tflite", ".mlpackage": "coreml"}
+SUFFIXES: Mapping[str, Kind] = {
+    ".tflite": "tflite",
+    ".mlpackage": "coreml",
+    ".onnx": "onnx",
+    ".xml": "openvino",
+}
 """What a file is; every other suffix is taken for a checkpoint."""
 
 
@@ -92,6 +97,21 @@ def _open_tensorflow(path: Path, threads: int, input_hw: Size) -> Runner:
     return open_tensorflow(path, threads=threads, input_hw=input_hw)
 
 
+def _open_onnx(path: Path, threads: int, input_hw: Size) -> Runner:
+    from .onnx_runtime import open_onnx
+
+    return open_onnx(path, threads=threads, input_hw=input_hw)
+
+
+def _open_openvino(runtime: str) -> Callable[[Path, int, Size], Runner]:
+    def opener(path: Path, threads: int, input_hw: Size) -> Runner:
+        from .openvino_runtime import open_openvino
+
+        return open_openvino(path, runtime=runtime, threads=threads, input_hw=input_hw)
+
+    return opener
+
+
 def _open_coreml(path: Path, threads: int, input_hw: Size) -> Runner:
     from .coreml import open_coreml
 
@@ -134,8 +154,13 @@ def _aarch64_rows() -> dict[str, Runtime]:
     }
 
 
-def _no_tensorflow() -> str | None:
-    return None if find_spec("tensorflow") else "tensorflow is not installed; install span-edge[tensorflow]"
+def _missing(package: str, extra: str) -> Callable[[], str | None]:
+    """Why a runtime of an optional package cannot be used, asked when it is needed."""
+
+    def missing() -> str | None:
+        return None if find_spec(package) else f"{package} is not installed; install span-edge[{extra}]"
+
+    return missing
 
 
 def _no_mac() -> str | None:
@@ -177,7 +202,7 @@ RUNTIMES: Mapping[str, Runtime] = {
         what="TensorFlow's interpreter",
         open=_open_tensorflow,
         imports=("tensorflow", "edge_eval.runtimes.tflite"),
-        unavailable=_no_tensorflow,
+        unavailable=_missing("tensorflow", "tensorflow"),
     ),
     **_aarch64_rows(),
     "coreml": Runtime(
@@ -193,6 +218,27 @@ RUNTIMES: Mapping[str, Runtime] = {
         open=_open_mil,
         imports=("coremltools", "edge_eval.runtimes.mil"),
         is_emulator=True,
+    ),
+    "onnxruntime": Runtime(
+        kind="onnx",
+        what="ONNX Runtime on the CPU",
+        open=_open_onnx,
+        imports=("onnxruntime", "edge_eval.runtimes.onnx_runtime"),
+        unavailable=_missing("onnxruntime", "compare"),
+    ),
+    "openvino": Runtime(
+        kind="openvino",
+        what="OpenVINO on the CPU, float operations in float32",
+        open=_open_openvino("openvino"),
+        imports=("openvino", "edge_eval.runtimes.openvino_runtime"),
+        unavailable=_missing("openvino", "compare"),
+    ),
+    "openvino-bf16": Runtime(
+        kind="openvino",
+        what="OpenVINO on the CPU as it comes: in bfloat16 where the CPU has it",
+        open=_open_openvino("openvino-bf16"),
+        imports=("openvino", "edge_eval.runtimes.openvino_runtime"),
+        unavailable=_missing("openvino", "compare"),
     ),
 }
 
@@ -244,8 +290,19 @@ def kind_of(model: "Model") -> Kind:
 
 
 def default_runtime(kind: Kind) -> str:
-    """The first runtime of the table that runs this kind and is available here."""
-    return next(name for name, row in RUNTIMES.items() if row.kind == kind and row.unavailable() is None)
+    """The first runtime of the table that runs this kind and is available here.
+
+    Raises:
+        InputError: none is, with the reasons.
+    """
+    reasons = []
+    for name, row in RUNTIMES.items():
+        if row.kind == kind:
+            reason = row.unavailable()
+            if reason is None:
+                return name
+            reasons.append(f"runtime {name}: {reason}")
+    raise InputError(f"nothing here runs {kind} files; {'; '.join(reasons)}")
 
 
 def available_cores() -> int:
@@ -254,13 +311,23 @@ def available_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _usable(name: str, kind: Kind) -> Runtime:
+def refuse_runtime(name: str, kind: Kind) -> None:
+    """Refuse a runtime that there is not, or that does not run such files, available here or not.
+
+    Raises:
+        InputError: saying which there are.
+    """
     if name not in RUNTIMES:
         raise InputError(f"there is no runtime {name!r}; there are {', '.join(RUNTIMES)}")
     row = RUNTIMES[name]
     if row.kind != kind:
         fitting = ", ".join(other for other, entry in RUNTIMES.items() if entry.kind == kind)
         raise InputError(f"runtime {name} runs {row.kind} files, and this is a {kind} file; use {fitting}")
+
+
+def _usable(name: str, kind: Kind) -> Runtime:
+    refuse_runtime(name, kind)
+    row = RUNTIMES[name]
     reason = row.unavailable()
     if reason:
         raise InputError(f"runtime {name} is not available here: {reason}")

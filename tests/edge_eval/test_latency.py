@@ -1,13 +1,15 @@
 """Timing: its fields, its arithmetic, the turns; never a time."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from convert.artifact import Artifact
-from edge_eval import latency
+from convert.formats import FORMATS
+from edge_eval import latency, sweep, timed_file
 from edge_eval.environment import cpu_name, environment
 from edge_eval.latency import DEFAULT_HW, bench, count_ops, native_hw, probe_fresh
 from models import SpanDeploy
@@ -35,7 +37,7 @@ FRESH = {"init_ms": 1.5, "peak_rss_mb": 90.0, "base_rss_mb": 40.0}
 
 @pytest.fixture
 def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency, "probe_fresh", lambda *asked: dict(FRESH))
+    monkeypatch.setattr(sweep, "probe_fresh", lambda *asked: dict(FRESH))
 
 
 def test_the_fields_are_those_of_the_contract(tflite_float: Artifact) -> None:
@@ -64,6 +66,8 @@ def test_files_take_turns(monkeypatch: pytest.MonkeyPatch, no_process: None, tfl
     log: list[str] = []
 
     class Fake:
+        scale = 2
+
         def __init__(self, name: str) -> None:
             self.name = name
 
@@ -76,7 +80,7 @@ def test_files_take_turns(monkeypatch: pytest.MonkeyPatch, no_process: None, tfl
     paths = [tflite_float.path.with_name(f"{name}.tflite") for name in "xy"]
     for path in paths:
         path.write_bytes(tflite_float.path.read_bytes())
-    monkeypatch.setattr(latency, "open_runner", lambda path, **options: Fake(path.stem))
+    monkeypatch.setattr(sweep, "open_runner", lambda path, **options: Fake(path.stem))
     results = bench(paths, threads=1, input_hw=(8, 8), warmup=2, runs=5, rounds=2)
     assert "".join(log) == "xxxxxyyyyy" + "xxxyyy"
     assert [len(result.samples_ms) for result in results] == [5, 5]
@@ -91,12 +95,17 @@ def test_the_emulator_has_no_latency(
 
     class Emulated:
         native_hw = (32, 32)
+        scale = 2
 
         def invoke(self) -> None:
             raise AssertionError("the emulator is not timed")
 
-    monkeypatch.setattr(latency, "open_runner", lambda path, **options: Emulated())
-    monkeypatch.setattr(latency, "default_runtime", lambda kind: "mil")
+    for module in (latency, sweep):
+        monkeypatch.setattr(module, "open_runner", lambda path, **options: Emulated())
+    monkeypatch.setattr(timed_file, "default_runtime", lambda kind: "mil")
+    monkeypatch.setattr(
+        "convert.formats.FORMATS", {"coreml": replace(FORMATS["coreml"], metadata=lambda _: None)}
+    )
     monkeypatch.setitem(latency._COUNTERS, "coreml", lambda path: {"conv": 22})
     (result,) = bench([package], runs=3)
     entry = result.to_json()
@@ -131,10 +140,6 @@ def test_a_fresh_process_that_fails_says_why(tmp_path: Path) -> None:
     (tmp_path / "a.tflite").write_text("hello")
     with pytest.raises(InputError, match=r"could not be opened in a fresh process with tflite: .*InputError"):
         probe_fresh(tmp_path / "a.tflite", "tflite", 1, (16, 16))
-
-
-def test_shares_are_even() -> None:
-    assert latency._shares(11, 4) == [3, 3, 3, 2]
 
 
 def test_the_environment_is_json_and_names_the_machine() -> None:

@@ -217,6 +217,12 @@ def test_unavailable_runtimes_say_why(
     assert default_runtime("coreml") == "coreml"
 
 
+def test_a_kind_that_nothing_here_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="nothing here runs onnx files; runtime onnxruntime: onnxruntime is"):
+        default_runtime("onnx")
+
+
 def test_kinds_by_suffix() -> None:
     assert kind_of("a.TFLITE") == "tflite"
     assert kind_of(Path("a.mlpackage")) == "coreml"
