@@ -1,7 +1,7 @@
 """From a folder of photographs to a trained checkpoint: what `span-edge train` does."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,12 +10,20 @@ from models.files import refuse_existing
 from models.progress import Progress, silent
 
 from .datasets import Dataset, open_dataset
+from .training_images import read_pairs, split_off
 
 if TYPE_CHECKING:
     import torch
 
     from models import SpanConfig
-    from models.training import Point, Processes, TrainingPair, TrainingPlan, TrainingResult
+    from models.training import (
+        LossWeights,
+        Point,
+        Processes,
+        TrainingPair,
+        TrainingPlan,
+        TrainingResult,
+    )
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -156,8 +164,8 @@ def _refuse_files(job: TrainingJob, *, resume: bool, overwrite: bool) -> None:
 
 def _images(job: TrainingJob, processes: "Processes", progress: Progress) -> _Images:
     sets = _split(job)
-    training = _read(sets[0], "training images", progress)
-    held_out = _read(sets[1], "held-out images", progress)
+    training = read_pairs(sets[0], "training images", progress=progress)
+    held_out = read_pairs(sets[1], "held-out images", progress=progress)
     identity: dict[str, str | int] = {
         "data": sets[0].sha256,
         "held out": sets[1].sha256,
@@ -180,23 +188,7 @@ def _split(job: TrainingJob) -> tuple[Dataset, Dataset]:
             f"cannot hold out {job.held_out} of the {count} images in {job.data}; hold out at least 1 and "
             "leave some, or give a folder for validation with --val"
         )
-    chosen = {k * count // job.held_out for k in range(job.held_out)}
-    kept, held_out = (
-        tuple(pair for index, pair in enumerate(dataset.pairs) if (index in chosen) is held)
-        for held in (False, True)
-    )
-    return replace(dataset, pairs=kept), replace(dataset, pairs=held_out)
-
-
-def _read(dataset: Dataset, stage: str, progress: Progress) -> "tuple[TrainingPair, ...]":
-    from models.training import TrainingPair
-
-    pairs = []
-    for done, sample in enumerate(dataset, start=1):
-        assert sample.hr is not None
-        pairs.append(TrainingPair(name=sample.name, lr=sample.lr, hr=sample.hr))
-        progress(stage, done, len(dataset), sample.name)
-    return tuple(pairs)
+    return split_off(dataset, {k * count // job.held_out for k in range(job.held_out)})
 
 
 def _taught(
@@ -247,8 +239,21 @@ def _write(job: TrainingJob, result: "TrainingResult", images: _Images, processe
         "hours": f"{result.seconds / 3600:.2f} on {processes.world} x {processes.device.type}",
         "ended": result.ended,
         "seed": str(job.plan.seed),
-        "teacher": "none" if job.teacher is None else job.teacher.name,
+        "teacher": "none"
+        if job.teacher is None
+        else f"{job.teacher.name}, sha256 {images.identity['teacher']}",
+        "loss": _loss_text(job.plan.loss),
         "command": job.command,
         "torch": torch.__version__,
     }
     save_checkpoint(with_img_range(network.span, PUBLISHED_IMG_RANGE), job.out, metadata, overwrite=True)
+
+
+def _loss_text(loss: "LossWeights") -> str:
+    """The terms that count, with their factors."""
+    terms = {
+        "difference to the original": loss.pixel,
+        "difference to the teacher": loss.distillation,
+        "difference between spectra": loss.frequency,
+    }
+    return ", ".join(f"{factor:g} x {name}" for name, factor in terms.items() if factor)

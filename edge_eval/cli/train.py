@@ -19,7 +19,10 @@ EPILOG = """\b
 Examples:
   span-edge train --data DIV2K_train_HR --scale 4 --minutes 240 --out mine_x4.safetensors
   span-edge train --data photos --scale 2 --channels 48 --steps 90000 --teacher x2.pth --out x2.safetensors
-  accelerate launch --num_processes 2 "$(which span-edge)" train --data photos --out mine.safetensors
+  torchrun --standalone --nproc-per-node 2 "$(which span-edge)" train --data photos --out mine.safetensors
+
+Several processes, on GPUs or CPUs, share each step's crops. accelerate launch starts them on GPUs too, but
+on a CPU one alone.
 
 Ctrl-C ends after the step at hand; the same command with --resume goes on. From the first saved state on,
 the best network so far is in --out, in training form, and beside it is mine_x4.training.safetensors, which
@@ -163,6 +166,9 @@ def train(
             command=_command(click.get_current_context()),
         )
         processes = open_processes(device)
+        if processes.rank == 0:
+            several = "1 process" if processes.world == 1 else f"{processes.world} processes"
+            screen.say(f"training in {several} on {processes.device.type}")
         with progress_bars(screen) as bars:
             result = run_training(
                 job,
@@ -198,11 +204,14 @@ def _tell_result(screen: Terminal, result: "TrainingResult", out: Path) -> int |
 
 
 def _command(context: click.Context) -> str:
-    """The command that makes the same network, with paths cut to their last part."""
+    """The command that makes the same network, with paths cut to their last part or their bundled name."""
+    from models.bundled import bundled_name
+
     words = ["span-edge", "train"]
     for parameter in context.command.params:
         name, value = parameter.name or "", context.params[parameter.name or ""]
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         if given and not isinstance(value, bool):
-            words += [max(parameter.opts, key=len), value.name if isinstance(value, Path) else str(value)]
+            shown = bundled_name(value) or value.name if isinstance(value, Path) else str(value)
+            words += [max(parameter.opts, key=len), shown]
     return shlex.join(words)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .card import card_text
-    from .catalogue import DEFAULT, bundled_names, bundled_path, located
+    from .catalogue import DEFAULT, bundled_name, bundled_names, bundled_path, located
     from .description import BundledCheckpoint, describe
 
 __all__ = [
     "DEFAULT",
     "BundledCheckpoint",
+    "bundled_name",
     "bundled_names",
     "bundled_path",
     "card_text",
@@ -26,6 +27,7 @@ __all__ = [
 _HOME = {
     "DEFAULT": "catalogue",
     "BundledCheckpoint": "description",
+    "bundled_name": "catalogue",
     "bundled_names": "catalogue",
     "bundled_path": "catalogue",
     "card_text": "card",

@@ -9,6 +9,7 @@ TRAINING_ROWS = {
     "held_out": "held-out images",
     "held_out_psnr_y_db": "PSNR-Y on them, dB",
     "steps": "steps",
+    "loss": "loss",
     "best_step": "step of the best validation, which is kept",
     "hours": "hours",
     "ended": "ended",

@@ -67,12 +67,9 @@ def test_checkpoint_tells_where_it_comes_from(train: Invoke, tmp_path: Path, net
     )
     told = checkpoint.metadata
     assert told["training_data"].startswith("photographs: 2 images, sha256 ")
-    assert (told["steps"], told["seed"], told["teacher"], told["ended"]) == (
-        "4",
-        "0",
-        "small.safetensors",
-        "finished",
-    )
+    assert (told["steps"], told["seed"], told["ended"]) == ("4", "0", "finished")
+    assert told["teacher"] == f"small.safetensors, sha256 {load_checkpoint(network_file).sha256}"
+    assert told["loss"] == "0.5 x difference to the original, 0.5 x difference to the teacher"
     assert told["command"].startswith("span-edge train --data photographs --hold-out 1 --scale 2")
     assert str(tmp_path) not in str(told)
     assert float(told["held_out_psnr_y_db"]) > 3
@@ -100,6 +97,24 @@ def test_interrupted_and_resumed(train: Invoke, tmp_path: Path, monkeypatch: pyt
     assert train("--overwrite").exit_code == 0
     whole = load_file(tmp_path / "small.safetensors")
     assert resumed.keys() == whole.keys() and all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+def test_a_bundled_checkpoint_teaches_under_its_name(train: Invoke, tmp_path: Path) -> None:
+    assert train("--teacher", "span_x2_ch28").exit_code == 0
+    told = load_checkpoint(tmp_path / "small.safetensors").metadata
+    assert "--teacher span_x2_ch28 " in told["command"]
+    assert told["teacher"].endswith(load_checkpoint("span_x2_ch28").sha256)
+
+
+def test_the_loss_between_spectra_counts(train: Invoke, tmp_path: Path) -> None:
+    without, with_it = (
+        (train("--overwrite", *given).exit_code, load_file(tmp_path / "small.safetensors"))
+        for given in ((), ("--frequency", 0.1))
+    )
+    assert without[0] == with_it[0] == 0
+    assert not torch.equal(without[1]["conv_1.sk.weight"], with_it[1]["conv_1.sk.weight"])
+    told = load_checkpoint(tmp_path / "small.safetensors").metadata["loss"]
+    assert told == "1 x difference to the original, 0.1 x difference between spectra"
 
 
 def refusal(result: click.testing.Result) -> str:
