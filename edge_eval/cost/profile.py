@@ -14,13 +14,11 @@ import torch
 from models.errors import InputError
 
 from ..environment import cpu_name
+from ..floor import MACS, PRODUCTS, SIDE
 from ..runtimes.pytorch import torch_threads
 
 FOLDER = Path(__file__).with_name("profiles")
 HOST = "host"
-SIDE = 1024
-"""Of the square matrices that are multiplied to find this computer's rates."""
-
 COPY_BYTES = 1 << 27
 REPEATS = 7
 GIGA = 1e9
@@ -78,16 +76,13 @@ def measure_host(*, threads: int) -> Profile:
     Args:
         threads: CPU threads. The copy uses one.
     """
-    left, right = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
-    left_int8 = torch.randint(-128, 128, (SIDE, SIDE), dtype=torch.int8)
-    right_int8 = torch.randint(-128, 128, (SIDE, SIDE), dtype=torch.int8)
     source = np.ones(COPY_BYTES, np.uint8)
     target = np.empty_like(source)
-    operations = 2 * SIDE**3
+    operations = 2 * MACS
     with torch_threads(threads), torch.inference_mode():
         rates = {
-            "fp32": operations / _seconds(lambda: torch.mm(left, right)) / GIGA,
-            "int8": operations / _seconds(lambda: torch._int_mm(left_int8, right_int8)) / GIGA,
+            "fp32": operations / _seconds(PRODUCTS["fp32"]()) / GIGA,
+            "int8": operations / _seconds(PRODUCTS["int8"]()) / GIGA,
             "fp16": None,
         }
     bandwidth = 2 * COPY_BYTES / _seconds(lambda: np.copyto(target, source)) / GIGA
