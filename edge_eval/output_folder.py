@@ -1,5 +1,7 @@
 """A folder of results that appears at once, or not at all."""
 
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -7,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from models.errors import InputError
-from models.files import is_inside
+from models.files import came_of_full_disk, is_inside
 
 
 def refuse_taken_folder(out: Path, *, overwrite: bool) -> None:
@@ -46,12 +48,20 @@ def output_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         (scratch / "old").mkdir()
         yield scratch / "new"
         _move_in(scratch / "new", out, aside=scratch / "old")
+    except InputError as error:
+        if not came_of_full_disk(error):
+            raise
+        raise InputError(_no_room(out)) from error
     except OSError as error:
         if error.filename is not None and not any(is_inside(error.filename, f) for f in (scratch, out)):
             raise
         raise InputError(f"cannot write {out}: {error.strerror or error}; nothing was changed") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _no_room(out: Path) -> str:
+    return f"cannot write {out}: {os.strerror(errno.ENOSPC)}; nothing was changed"
 
 
 def _move_in(new: Path, out: Path, *, aside: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from convert.artifact import Source
 from models.errors import InputError
+from models.files import came_of_full_disk
 from models.progress import Progress, renamed, silent
 from quantize.recipe import recipe_named
 
@@ -173,6 +174,7 @@ def quantize_one(job: Job, recipe: str, folder: Path, progress: Progress = silen
             how = f"{time.monotonic() - start:.0f} s"
         quantized.save(path)
     except InputError as error:
+        raise_if_disk_is_full(error)
         return Outcome(step=step).failed(str(error))
     step = replace(step, method=quantized.method, size_bytes=path.stat().st_size)
     made = Outcome(step=step, quantized=load_quantized_checkpoint(path))
@@ -231,8 +233,19 @@ def convert_one(
             **_size_argument(format_name, job.size),
         )
     except InputError as error:
+        raise_if_disk_is_full(error)
         return outcome.failed(str(error))
     return replace(outcome, artifact=artifact, step=replace(outcome.step, size_bytes=artifact.size_bytes))
+
+
+def raise_if_disk_is_full(error: InputError) -> None:
+    """Let a full disk end the run, whatever file it was found out by: the report would not fit either.
+
+    Raises:
+        InputError: the error itself.
+    """
+    if came_of_full_disk(error):
+        raise error
 
 
 def float_reference(job: Job) -> "FloatReference":

@@ -1,5 +1,6 @@
 """Files written whole or not at all, and the hash that names them."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -100,6 +101,14 @@ def _reason(error: OSError) -> str:
     if isinstance(error, shutil.Error):
         return "not every file of the folder could be copied; is the disk full?"
     return error.strerror or str(error)
+
+
+def came_of_full_disk(error: InputError) -> bool:
+    """Whether `written_whole` refused because there was no room."""
+    cause = error.__cause__
+    if isinstance(cause, shutil.Error):  # a folder copied in part; it says why in words alone
+        return os.strerror(errno.ENOSPC) in str(cause)
+    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_inside(name: object, folder: Path) -> bool:

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 
 from edge_eval import pipeline
 from models import InputError
+from models.bundled import DEFAULT, bundled_path
+from models.files import written_whole
 
 Invoke = Callable[..., click.testing.Result]
 Finished = tuple[Path, click.testing.Result]
@@ -171,18 +174,21 @@ def test_the_page_shows_every_file_and_loads_nothing(
     assert "Drop per image" in page and "Error by layer" in page
 
 
-def test_pictures_of_images_that_a_file_mirrors_are_left_out(
-    finished_run: Finished, load: Callable[[Path], Any]
-) -> None:
-    scenes = {scene["image"]: scene for scene in load(finished_run[0] / "run.json")["pictures"]}
-    assert list(scenes["large"]["artifacts"]) == [
-        "small_fp16.tflite",
-        "small_w8a8.tflite",
-        "small_fp16.mlpackage",
-        "small_w8a8.mlpackage",
-    ]
-    assert "small_fp16.mlpackage" not in scenes["small"]["artifacts"]
-    assert set(scenes["large"]["files"]) == {"input", "bicubic", "float", "original"}
+def test_pictures_are_of_every_file_and_image(finished_run: Finished, load: Callable[[Path], Any]) -> None:
+    out = finished_run[0]
+    scenes = {scene["image"]: scene for scene in load(out / "run.json")["pictures"]}
+    assert set(scenes) == {"large", "small"}
+    for scene in scenes.values():
+        assert list(scene["artifacts"]) == [
+            "small_fp16.tflite",
+            "small_w8a8.tflite",
+            "small_fp16.mlpackage",
+            "small_w8a8.mlpackage",
+        ]
+        assert set(scene["files"]) == {"input", "bicubic", "float", "original"}
+        assert all(
+            (out / path).is_file() for path in (*scene["files"].values(), *scene["artifacts"].values())
+        )
 
 
 def test_errors_by_layer_are_those_of_the_quantized_checkpoint(
@@ -191,7 +197,29 @@ def test_errors_by_layer_are_those_of_the_quantized_checkpoint(
     (errors,) = load(finished_run[0] / "run.json")["layer_errors"]
     assert (errors["artifact"], errors["recipe"]) == ("small_w8a8.safetensors", "w8a8")
     assert errors["nodes"][-1]["name"] == "upscaled"
-    assert all(0 <= node["relative_error"] < 1e3 for node in errors["nodes"])
+    assert all(node["relative_error"] >= 0 for node in errors["nodes"])
+    assert errors["nodes"][0]["relative_error"] < 0.1
+
+
+def test_without_a_checkpoint_the_bundled_one_runs_on_the_bundled_photographs(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[pipeline.Job] = []
+
+    def stop(job: pipeline.Job, **_: Any) -> None:
+        jobs.append(job)
+        raise InputError("seen enough")
+
+    monkeypatch.setattr(pipeline, "run_pipeline", stop)
+    assert "seen enough" in invoke("run", "--out", tmp_path / "out").stderr
+    (job,) = jobs
+    assert job.checkpoint.path == bundled_path(DEFAULT)
+    assert (job.dataset.name, job.recipes, job.formats) == (
+        "skimage-evaluation",
+        ("fp16", "w8a8"),
+        ("tflite", "coreml"),
+    )
+    assert job.quantization is not None and job.quantization.effort == "fast"
 
 
 def test_a_taken_folder_is_refused_before_any_work(invoke: Invoke, tmp_path: Path) -> None:
@@ -293,6 +321,31 @@ def test_a_full_disk_is_one_line_and_leaves_the_folder_as_it_was(
     assert result.exit_code == 2
     assert "No space left on device; nothing was changed" in result.stderr
     assert [(entry.name, entry.read_text()) for entry in out.iterdir()] == [("eval.json", "old")]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        shutil.Error([("weight.bin", "weight.bin", f"[Errno {errno.ENOSPC}] {os.strerror(errno.ENOSPC)}")]),
+    ],
+    ids=["file", "folder"],
+)
+def test_a_disk_that_is_full_before_the_report_ends_the_run(
+    invoke: Invoke, command: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def full(network: object, *, out: Path, **_: object) -> None:
+        with written_whole(out) as scratch:
+            scratch.write_text("half")
+            raise error
+
+    monkeypatch.setattr("convert.tflite.to_tflite", full)
+    result = invoke(*command)
+    assert result.exit_code == 2
+    out = tmp_path / "out"
+    last = result.stderr.splitlines()[-1]
+    assert last == f"error: cannot write {out}: No space left on device; nothing was changed"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
