@@ -20,6 +20,7 @@ from .gallery import Gallery
 from .gates import Gates
 from .layer_errors import LayerErrors, layer_errors
 from .output_folder import output_folder
+from .planned_rows import planned_rows
 from .quantization import Quantization, quantize_network
 from .quantized_file import QuantizedCheckpoint, load_quantized_checkpoint
 from .report_data import (
@@ -122,6 +123,7 @@ def run_pipeline(job: Job, *, out: Path, overwrite: bool = False, progress: Prog
         InputError: `out` is taken or cannot be written, or an image cannot be used.
     """
     with output_folder(out, overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as scratch:
+        job.gates.refuse_unusable(planned_rows(job))
         job.dataset.require_usable(progress)
         quantized = {
             recipe: quantize_one(job, recipe, folder, progress)
@@ -435,7 +437,7 @@ def _write_results(
     documents = {EVAL_FILE: evaluations, BENCH_FILE: [latency.to_json() for latency in latencies]}
     for name, results in documents.items():
         _write_json(folder / name, {"schema": 1, "environment": here, "results": results})
-    quality, _ = results_of({"schema": 1, "results": evaluations})
+    quality, latency = results_of({"schema": 1, "results": [*evaluations, *documents[BENCH_FILE]]})
     refused = [f"{o.step.artifact}: {o.step.reason}" for o in outcomes if o.step.status == "FAILED"]
     record = {
         "schema": 1,
@@ -445,8 +447,8 @@ def _write_results(
         "size": list(job.size),
         "calibration": _calibration_facts(job),
         "artifacts": [asdict(outcome.step) for outcome in outcomes],
-        "gates": asdict(job.gates),
-        "failures": [*refused, *job.gates.failures(quality)],
+        "gates": job.gates.to_json(),
+        "failures": [*refused, *job.gates.failures(quality, latency)],
         **details,
         "commands": [job.command],
         "environment": here,

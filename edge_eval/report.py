@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from .report_data import HostLatency, Quality, Report, Row, Step
-from .report_text import agreement_text, db_text, drift_text, drop_text, megabytes_text, ms_text, ssim_text
+from .report_table import ROWS
+from .report_text import agreement_text, db_text, drift_text, drop_text, ms_text, ssim_text
 
 HOST_NOTE = Text("times are this computer's, not a phone's", style="dim")
 DEVICE_NOTE = Text("times are the device's, by benchmark_model", style="dim")
@@ -17,18 +18,7 @@ STYLES = {"OK": "green", "FAILED": "bold red", "SKIPPED": "yellow", "REFERENCE":
 
 def report_tables(report: Report) -> Iterable[RenderableType]:
     """The artifacts' table, then one line per remark: failures, what was skipped, and what the time means."""
-    table = _table(
-        "artifact",
-        "runs on",
-        "status",
-        "MB",
-        "PSNR-Y dB",
-        "SSIM-Y",
-        "drop dB",
-        "drift dB",
-        "worst image",
-        "host ms",
-    )
+    table = _table(*(column.title for column in ROWS))
     for row in report.rows():
         table.add_row(*_cells(row))
     yield Fitting(table, tuple(_lines(report)))
@@ -57,7 +47,9 @@ class Fitting:
 
 def _lines(report: Report) -> Iterable[Text]:
     for row in report.rows():
-        runs_on, status, size, psnr, ssim, drop, drift, worst, time_ms = list(_cells(row))[1:]
+        runs_on, status, size, psnr, ssim, drop, drift, worst, time_ms = (
+            column.text(row) for column in ROWS[1:]
+        )
         yield Text(row.step.artifact, style="bold")
         yield Text(f"  {status}, runs on {runs_on}, {size} MB, host {time_ms} ms")
         yield Text(f"  PSNR-Y {psnr} dB, SSIM-Y {ssim}, drop {drop} dB, drift {drift} dB, worst {worst}")
@@ -130,21 +122,9 @@ def _table(*columns: str) -> Table:
 
 
 def _cells(row: Row) -> Iterable[RenderableType]:
-    quality = row.quality
-    yield row.step.artifact
-    yield quality.runtime if quality else "–"
-    yield Text(row.step.status, style=STYLES[row.step.status])
-    yield megabytes_text(row)
-    if quality:
-        yield db_text(quality.psnr_y_db)
-        yield ssim_text(quality.ssim_y)
-        yield drop_text(quality.drop_db)
-        yield drift_text(quality.drift_psnr_y_db)
-        yield f"{quality.worst.name} {drop_text(quality.worst.drop_db)}"
-    else:
-        yield db_text(row.float_psnr_y_db)
-        yield from "––––"
-    yield ms_text(row.latency.median_ms) if row.latency else "–"
+    for column in ROWS:
+        text = column.text(row)
+        yield Text(text, style=STYLES[row.step.status]) if column.title == "status" else text
 
 
 def _remarks(step: Step) -> Iterable[Text]:

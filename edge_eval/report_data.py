@@ -93,6 +93,12 @@ class HostLatency:
     size_bytes: int
     ops: Mapping[str, int]
     reason: str | None = None
+    recipe: str | None = None
+    compared: str | None = None
+    fps: float | None = None
+    ms_per_output_mp: float | None = None
+    float_ratio: float | None = None
+    floor_ratio: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +159,7 @@ class Report:
     calibration: Mapping[str, Any] | None = None
     agreement: tuple[AgreementFigures, ...] = ()
     commands: tuple[str, ...] = ()
-    gates: Mapping[str, float | None] = field(default_factory=dict)
+    gates: Mapping[str, Any] = field(default_factory=dict)
     failures: tuple[str, ...] = ()
 
     def rows(self) -> tuple[Row, ...]:

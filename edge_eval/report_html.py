@@ -206,8 +206,13 @@ def _subtitle(report: Report) -> str:
 
 def gates_text(gates: Mapping[str, Any]) -> str:
     """The limits that were set, as words."""
-    words = {"max_drop_db": "mean drop at most {:g} dB", "min_psnr_db": "mean PSNR-Y at least {:g} dB"}
-    return ", ".join(words[name].format(limit) for name, limit in gates.items() if limit is not None)
+    words = {
+        "max_drop_db": "mean drop at most {:g} dB",
+        "min_psnr_db": "mean PSNR-Y at least {:g} dB",
+        "baseline": "not behind {}",
+    }
+    said = [words[name].format(gates[name]) for name in words if gates.get(name) is not None]
+    return ", ".join([*said, *(f"time {ratio}" for ratio in gates.get("max_latency_ratios", []))])
 
 
 def _shot(index: int, scene: Scene, folder: Path) -> Shot:

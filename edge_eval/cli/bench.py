@@ -8,11 +8,14 @@ import click
 from models.errors import InputError
 
 from .device_bench import bench_device, device_options
+from .gating import gate_help, gate_options, gates_of
 from .host_bench import bench_host, host_options
-from .options import CHECKPOINT, json_option, overwrite_option
-from .terminal import refuse_taken_json, terminal
+from .mac_bench import plans_of, runtimes_of_units, units_option
+from .options import CHECKPOINT, json_option, markdown_option, overwrite_option
+from .outcome import GateError
+from .terminal import refuse_taken_targets, terminal
 
-EPILOG = """\b
+EPILOG = f"""\b
 Examples:
   span-edge bench out/*.tflite --threads 1,2
   span-edge bench spanx4_ch48.pth out/*.tflite --size standard --runs 30 --json bench.json
@@ -22,14 +25,18 @@ Examples:
 
 The files take turns, so that a disturbed computer slows all of them alike. It is this computer's latency,
 not a phone's. Core ML files have none without a Mac. docs/benchmarks.md says what each figure is.
-"""
+
+{gate_help("latency")}"""
 
 
 @click.command(epilog=EPILOG)
 @click.argument("models", nargs=-1, required=True, type=CHECKPOINT, metavar="ARTIFACT...")
 @host_options
 @device_options
+@units_option
 @json_option
+@markdown_option
+@gate_options("latency")
 @overwrite_option
 def bench(
     *,
@@ -37,20 +44,30 @@ def bench(
     serial: str | None,
     tool: Path | None,
     delegates: tuple[str, ...],
+    compute_units: tuple[Any, ...] | None,
     json_target: str | None,
+    markdown_target: str | None,
+    max_latency_ratio: tuple[str, ...],
+    baseline: Path | None,
+    tolerance: str | None,
     overwrite: bool,
     **host: Any,
 ) -> None:
     """Time converted files (or checkpoints) on this computer, or on a device."""
     with terminal() as screen:
-        refuse_taken_json(json_target, overwrite=overwrite)
+        refuse_taken_targets(json_target, markdown_target, overwrite=overwrite)
         from ..environment import environment
         from ..latency_text import bench_tables
         from ..report import DEVICE_NOTE, latency_tables
-        from ..report_data import results_of
+        from ..report_data import Report, results_of
+        from ..report_markdown import report_markdown
         from .sources import refuse_same_names
 
         refuse_same_names(models)
+        limits = {"max_latency_ratio": max_latency_ratio, "baseline": baseline, "tolerance": tolerance}
+        gates = gates_of(("latency",), **limits)  # type: ignore[arg-type]
+        if compute_units:
+            host["runtimes"] = runtimes_of_units(compute_units, models, host["runtimes"])
         here = environment()
         document: dict[str, Any] = {"schema": 1, "environment": here}
         if serial is not None:
@@ -59,12 +76,20 @@ def bench(
             document["results"] = [latency.to_json() for latency in latencies]
         else:
             document |= bench_host(screen, models, **host)
+        if compute_units:
+            document["compute_plans"] = [plan.to_json() for plan in plans_of(screen, models, compute_units)]
         if json_target is not None:
             screen.emit_json(document, json_target, overwrite=overwrite)
-        if json_target != "-":
-            _, timed = results_of(document)
+        _, timed = results_of(document)
+        if markdown_target is not None:
+            page = report_markdown(Report(title="", folder=Path(), latency=timed))
+            screen.emit_text(page, markdown_target, overwrite=overwrite)
+        if "-" not in (json_target, markdown_target):
             tables = bench_tables(document) if serial is None else latency_tables(timed, note=DEVICE_NOTE)
             screen.out.print(*tables, sep="\n")
+    failures = gates.failures((), timed)
+    if failures:
+        raise GateError(failures)
 
 
 def _device_options(host: dict[str, Any]) -> dict[str, Any]:

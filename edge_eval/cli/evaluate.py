@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .gating import gate_help, gate_options, gates_of
 from .options import (
     CHECKPOINT,
     PATH,
-    gate_options,
     json_option,
+    markdown_option,
     network_options,
     overwrite_option,
     runtime_option,
     threads_option,
 )
 from .outcome import GateError
-from .terminal import Terminal, progress_bars, refuse_taken_json, terminal
+from .terminal import Terminal, progress_bars, refuse_taken_targets, terminal
 
 if TYPE_CHECKING:
     from models.progress import Progress
@@ -27,14 +28,15 @@ if TYPE_CHECKING:
     from ..report_data import Quality
     from .sources import Loaded
 
-EPILOG = """\b
+EPILOG = f"""\b
 Examples:
   span-edge eval out/*.tflite out/*.mlpackage --reference spanx4_ch48.pth --data Set5
   span-edge eval span.tflite --runtime tflite-reference --data Set5 --json eval.json --max-drop 0.1
 
 PSNR and SSIM on Y, after rounding to 8 bits, the border cut; low resolution by MATLAB-style bicubic unless
 --lr gives it. Drop: the float PyTorch network's PSNR minus the file's, on the same pixels.
-"""
+
+{gate_help("quality")}"""
 
 
 @click.command("eval", epilog=EPILOG)
@@ -52,7 +54,8 @@ PSNR and SSIM on Y, after rounding to 8 bits, the border cut; low resolution by 
 @runtime_option
 @threads_option
 @json_option
-@gate_options
+@markdown_option
+@gate_options("quality")
 @network_options
 @overwrite_option
 def evaluate(
@@ -64,20 +67,24 @@ def evaluate(
     runtime: str | None,
     threads: int | None,
     json_target: str | None,
+    markdown_target: str | None,
     max_drop: float | None,
     min_psnr: float | None,
+    baseline: Path | None,
+    tolerance: str | None,
     img_range: float | None,
     rgb_mean: tuple[float, ...] | None,
     overwrite: bool,
 ) -> None:
     """Measure what converted files (or checkpoints) lose against the float network."""
     with terminal() as screen:
-        refuse_taken_json(json_target, overwrite=overwrite)
+        refuse_taken_targets(json_target, markdown_target, overwrite=overwrite)
         from ..datasets import open_dataset
-        from ..gates import Gates
         from .sources import channels_of, find_reference, load_network
 
-        gates = Gates(max_drop_db=max_drop, min_psnr_db=min_psnr)
+        gates = gates_of(
+            ("quality",), max_drop=max_drop, min_psnr=min_psnr, baseline=baseline, tolerance=tolerance
+        )
         named = find_reference(models, reference)
         loaded = load_network(named, img_range=img_range, rgb_mean=rgb_mean)
         config = loaded.checkpoint.config
@@ -86,7 +93,8 @@ def evaluate(
             evaluations = evaluate_models(
                 models, loaded, dataset, runtime=runtime, threads=threads, progress=bars
             )
-        qualities = show_evaluations(screen, evaluations, json_target, overwrite=overwrite)
+        targets = {"json_target": json_target, "markdown_target": markdown_target, "overwrite": overwrite}
+        qualities = show_evaluations(screen, evaluations, **targets)  # type: ignore[arg-type]
     failures = gates.failures(qualities)
     if failures:
         raise GateError(failures)
@@ -133,13 +141,19 @@ def evaluate_models(
 
 
 def show_evaluations(
-    screen: Terminal, evaluations: Sequence["Evaluation"], json_target: str | None, *, overwrite: bool
+    screen: Terminal,
+    evaluations: Sequence["Evaluation"],
+    *,
+    json_target: str | None,
+    markdown_target: str | None,
+    overwrite: bool,
 ) -> tuple["Quality", ...]:
-    """Tables on the terminal, or the JSON document; the figures as the gates take them."""
+    """Tables on the terminal, or the documents; the figures as the gates take them."""
     from ..environment import environment
     from ..pipeline import mirrored_note
     from ..report import quality_tables, report_tables
     from ..report_data import Report, results_of
+    from ..report_markdown import report_markdown
 
     results = [evaluation.to_json() for evaluation in evaluations]
     document = {"schema": 1, "environment": environment(), "results": results}
@@ -149,8 +163,11 @@ def show_evaluations(
             screen.say(f"note: {evaluation.subject.artifact}: {note}")
     if json_target is not None:
         screen.emit_json(document, json_target, overwrite=overwrite)
-    if json_target != "-":
+    report = Report(title="", folder=Path(), quality=qualities)
+    if markdown_target is not None:
+        screen.emit_text(report_markdown(report), markdown_target, overwrite=overwrite)
+    if "-" not in (json_target, markdown_target):
         for quality in qualities:
             screen.out.print(*quality_tables(quality), sep="\n")
-        screen.out.print(*report_tables(Report(title="", folder=Path(), quality=qualities)), sep="\n")
+        screen.out.print(*report_tables(report), sep="\n")
     return qualities

@@ -41,12 +41,14 @@ def sizes(text: str) -> tuple[tuple[int, int], ...]:
     return STANDARD_SIZES if text == STANDARD else (size(text),)
 
 
-def thread_counts(text: str) -> tuple[int, ...]:
+def thread_counts(text: str | tuple[int, ...]) -> tuple[int, ...]:
     """Comma-separated thread counts, each once.
 
     Raises:
         click.BadParameter: one is no whole number from 1 up.
     """
+    if isinstance(text, tuple):
+        return text
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) for part in parts):
         raise click.BadParameter(

@@ -121,30 +121,22 @@ def network_options(command: Command) -> Command:
     return command
 
 
-def gate_options(command: Command) -> Command:
-    """`--max-drop` and `--min-psnr`: quality gates that end in exit code 1."""
-    for option in (
-        click.option(
-            "--min-psnr",
-            metavar="DB",
-            type=click.FloatRange(min=0),
-            help="Fail (exit 1) if any artifact's mean PSNR-Y is lower.",
-        ),
-        click.option(
-            "--max-drop",
-            metavar="DB",
-            type=click.FloatRange(min=0),
-            help="Fail (exit 1) if any artifact loses more mean PSNR-Y against the float network.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
 def json_option(command: Command) -> Command:
     """`--json FILE`, `-` for standard output."""
     return click.option(
         "--json", "json_target", metavar="FILE", help="Write the result as JSON; - is standard output."
+    )(command)
+
+
+def markdown_option(command: Command) -> Command:
+    """`--markdown FILE`, `-` or nothing for standard output."""
+    return click.option(
+        "--markdown",
+        "markdown_target",
+        is_flag=False,
+        flag_value="-",
+        metavar="[FILE]",
+        help="Write the table as Markdown; - or nothing is standard output. Give it after the files.",
     )(command)
 
 
@@ -199,7 +191,7 @@ def quantization_options(*calibration_names: str) -> Callable[[Command], Command
                 "--effort", type=click.Choice(["fast", "best"]), help="Of the search.  [default: fast]"
             ),
             click.option(*calibration_names, "calibration", type=PATH, metavar="DIR", help=images),
-            click.option("--method", type=method, metavar="ptq", help="How to quantize.  [default: ptq]"),
+            click.option("--method", type=method, metavar="ptq|qat", help="How to quantize.  [default: ptq]"),
         ):
             command = option(command)
         return command

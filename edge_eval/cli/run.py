@@ -9,13 +9,13 @@ import click
 
 from models.errors import InputError
 
+from .gating import gate_help, gate_options, gates_of
 from .options import (
     CHECKPOINT,
     PATH,
     available_formats,
     available_recipes,
     data_options,
-    gate_options,
     names_of,
     network_options,
     overwrite_option,
@@ -51,7 +51,8 @@ The folder gets:
 Each integer recipe is quantized once, and the files of every format get the same integers and scales. A
 quantized checkpoint is compared with the float one that it names, found near it or given by --reference.
 Core ML files run in an emulator of their arithmetic, for quality; they have no latency without a Mac.
-"""
+
+{gate_help("quality", "latency")}"""
 
 DEFAULT_RECIPES = ("fp16", "w8a8")
 
@@ -89,7 +90,7 @@ DEFAULT_RECIPES = ("fp16", "w8a8")
 @click.option("--out", type=PATH, default="out", show_default=True, metavar="DIR", help="Folder for all.")
 @click.option("--runs", type=click.IntRange(min=0), default=30, show_default=True, help="Timed runs each.")
 @threads_option
-@gate_options
+@gate_options("quality", "latency")
 @network_options
 @overwrite_option
 def run(
@@ -110,6 +111,9 @@ def run(
     threads: int | None,
     max_drop: float | None,
     min_psnr: float | None,
+    max_latency_ratio: tuple[str, ...],
+    baseline: Path | None,
+    tolerance: str | None,
     img_range: float | None,
     rgb_mean: tuple[float, ...] | None,
     overwrite: bool,
@@ -123,11 +127,12 @@ def run(
     from ..output_folder import refuse_taken_folder
 
     refuse_taken_folder(out, overwrite=overwrite)
+    limits = {"max_latency_ratio": max_latency_ratio, "baseline": baseline, "tolerance": tolerance}
+    gates = gates_of(("quality", "latency"), max_drop=max_drop, min_psnr=min_psnr, **limits)  # type: ignore[arg-type]
     with terminal() as screen:
         from convert.formats import FORMATS
 
         from ..datasets import open_dataset
-        from ..gates import Gates
         from ..pipeline import Job, run_pipeline
         from ..quantization import refuse_shared_images
         from .quantizing import asked_quantization
@@ -166,7 +171,7 @@ def run(
                 quantized=quantized,
                 threads=threads,
                 runs=runs,
-                gates=Gates(max_drop_db=max_drop, min_psnr_db=min_psnr),
+                gates=gates,
                 command=shlex.join(["span-edge", *sys.argv[1:]]),
             )
             report = run_pipeline(job, out=out, overwrite=overwrite, progress=bars)

@@ -64,7 +64,14 @@ class Terminal:
         Raises:
             InputError: the file exists, or cannot be written.
         """
-        text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+        self.emit_text(json.dumps(document, indent=2, allow_nan=False) + "\n", target, overwrite=overwrite)
+
+    def emit_text(self, text: str, target: str, *, overwrite: bool = False) -> None:
+        """Write `text` to the file `target`, or to standard output where `target` is `-`.
+
+        Raises:
+            InputError: the file exists, or cannot be written.
+        """
         if target == "-":
             self.write(text)
             return
@@ -95,6 +102,18 @@ def refuse_taken_json(target: str | None, *, overwrite: bool) -> None:
     if target is not None and target != "-":
         refuse_existing(Path(target), overwrite=overwrite)
         refuse_unwritable(Path(target))
+
+
+def refuse_taken_targets(json_target: str | None, markdown_target: str | None, *, overwrite: bool) -> None:
+    """Refuse what `--json` and `--markdown` name together, before any work is done.
+
+    Raises:
+        InputError: both are standard output, or a file is taken (see `refuse_taken_json`).
+    """
+    if json_target == markdown_target and json_target is not None:
+        raise InputError("--json and --markdown name the same output; give one of them another FILE")
+    for target in (json_target, markdown_target):
+        refuse_taken_json(target, overwrite=overwrite)
 
 
 @contextmanager

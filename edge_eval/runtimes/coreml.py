@@ -2,7 +2,7 @@
 
 import platform
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -12,15 +12,9 @@ from models.errors import InputError
 from ..mil import Feature
 from ..mil.features import read_feature
 from ..runner import FloatImage, require_image, scale_between, to_frame
+from .coreml_units import RUNTIME_OF_UNITS, Units
 from .sizes import fitting_hw
 
-Units = Literal["all", "cpu", "cpu-gpu", "cpu-neural-engine"]
-_COMPUTE_UNITS: dict[Units, str] = {
-    "all": "ALL",
-    "cpu": "CPU_ONLY",
-    "cpu-gpu": "CPU_AND_GPU",
-    "cpu-neural-engine": "CPU_AND_NE",
-}
 PROBE_SIDE = 16
 
 
@@ -33,11 +27,13 @@ class CoreMLRunner:
         model: the loaded `MLModel`, of which `get_spec` and `predict` are used.
         path: where it came from, for messages.
         input_hw: the only size to take; None: any size that the file permits.
+        units: the processors that the model was loaded for.
     """
 
-    runtime = "coreml"
-
-    def __init__(self, model: Any, path: Path, *, input_hw: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, model: Any, path: Path, *, input_hw: tuple[int, int] | None = None, units: Units = "ALL"
+    ) -> None:
+        self.runtime = RUNTIME_OF_UNITS[units]
         self._model = model
         self._path = path
         description = model.get_spec().description
@@ -116,7 +112,7 @@ class CoreMLRunner:
 
 
 def open_coreml(
-    path: Path, *, threads: int, input_hw: tuple[int, int] | None = None, units: Units = "all"
+    path: Path, *, threads: int, input_hw: tuple[int, int] | None = None, units: Units = "ALL"
 ) -> CoreMLRunner:
     """A runner for an ML Program on Core ML.
 
@@ -129,16 +125,24 @@ def open_coreml(
     Raises:
         InputError: this is no Mac, the units are unknown, or Core ML does not take the file.
     """
+    return CoreMLRunner(load_model(path, units), path, input_hw=input_hw, units=units)
+
+
+def load_model(path: Path, units: Units) -> Any:
+    """The `MLModel` of an ML Program, for these processors.
+
+    Raises:
+        InputError: this is no Mac, the units are unknown, or Core ML does not take the file.
+    """
     system = platform.system()
     if system != "Darwin":
         raise InputError(
             f"{path}: Core ML runs on macOS only and this is {system}; use the emulator, runtime mil"
         )
-    if units not in _COMPUTE_UNITS:
+    if units not in get_args(Units):
         raise InputError(f"compute units {units!r} are unknown; choose {', '.join(get_args(Units))}")
     ct = load_coremltools()
     try:
-        model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[_COMPUTE_UNITS[units]])
+        return ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[units])
     except (RuntimeError, ValueError, OSError) as error:
         raise InputError(f"{path} cannot be run by Core ML: {' '.join(str(error).split())}") from error
-    return CoreMLRunner(model, path, input_hw=input_hw)

@@ -112,10 +112,25 @@ def _open_openvino(runtime: str) -> Callable[[Path, int, Size], Runner]:
     return opener
 
 
-def _open_coreml(path: Path, threads: int, input_hw: Size) -> Runner:
-    from .coreml import open_coreml
+def _coreml_rows() -> dict[str, Runtime]:
+    """A row for every choice of processors that Core ML can be given; all of them come first."""
+    from .coreml_units import RUNTIME_OF_UNITS, Units
 
-    return open_coreml(path, threads=threads, input_hw=input_hw)
+    def row(units: Units) -> Runtime:
+        def opener(path: Path, threads: int, input_hw: Size) -> Runner:
+            from .coreml import open_coreml
+
+            return open_coreml(path, threads=threads, input_hw=input_hw, units=units)
+
+        return Runtime(
+            kind="coreml",
+            what=f"Core ML itself, compute units {units}",
+            open=opener,
+            imports=("coremltools", "edge_eval.runtimes.coreml"),
+            unavailable=_no_mac,
+        )
+
+    return {name: row(units) for units, name in RUNTIME_OF_UNITS.items()}
 
 
 def _open_mil(path: Path, threads: int, input_hw: Size) -> Runner:
@@ -205,13 +220,7 @@ RUNTIMES: Mapping[str, Runtime] = {
         unavailable=_missing("tensorflow", "tensorflow"),
     ),
     **_aarch64_rows(),
-    "coreml": Runtime(
-        kind="coreml",
-        what="Core ML itself",
-        open=_open_coreml,
-        imports=("coremltools", "edge_eval.runtimes.coreml"),
-        unavailable=_no_mac,
-    ),
+    **_coreml_rows(),
     "mil": Runtime(
         kind="coreml",
         what="Core ML emulator, numbers only",

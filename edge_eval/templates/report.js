@@ -160,7 +160,7 @@
       const file = rgb(shown());
       parts.push(`file ${file.join(" ")}`, `difference ${file.map((v, i) => v - float[i]).join(" ").replaceAll("-", "−")}`);
     }
-    line.textContent = parts.join("  ·  ");
+    line.textContent = parts.join(" · ");
   }
 
   function choose() {

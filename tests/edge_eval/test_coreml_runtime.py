@@ -94,5 +94,5 @@ def test_elsewhere_the_emulator_is_recommended(tmp_path):
 
 def test_unknown_units_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(coreml.platform, "system", lambda: "Darwin")
-    with pytest.raises(InputError, match="compute units 'npu' are unknown; choose all, cpu"):
+    with pytest.raises(InputError, match="compute units 'npu' are unknown; choose ALL, CPU_ONLY"):
         open_coreml(tmp_path / "x.mlpackage", threads=1, units="npu")

@@ -1,0 +1,183 @@
+"""Earlier results that later ones must not fall behind."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from models.errors import InputError
+
+from .report_data import HostLatency, Quality, read_report
+from .tolerances import limit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowed:
+    """How much worse a result may be than the earlier one.
+
+    Attributes:
+        psnr: dB that PSNR-Y may fall.
+        size: part by which a file may grow.
+        latency: part by which a time, relative to another row's, may grow.
+    """
+
+    psnr: float = limit("baseline_psnr")
+    size: float = limit("baseline_size")
+    latency: float = limit("baseline_latency")
+
+    @classmethod
+    def read(cls, text: str) -> "Allowed":
+        """What `psnr=DB,size=PART,latency=PART` says; what is not named keeps its default.
+
+        Raises:
+            InputError: it says something else.
+        """
+        known = [field.name for field in fields(cls)]
+        given: dict[str, float] = {}
+        for part in text.split(","):
+            match = re.fullmatch(r"(\w+)=(\d+(?:\.\d*)?|\.\d+)", part.strip())
+            if match is None or match[1] not in known:
+                raise InputError(
+                    f"{part.strip()!r} is no tolerance; give {', '.join(known)} as name=number: "
+                    "psnr in dB, the others as parts, as psnr=0.02,latency=0.2"
+                )
+            given[match[1]] = float(match[2])
+        return replace(cls(), **given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """Earlier results.
+
+    Attributes:
+        name: of the file or folder they came from.
+        quality: of `eval` or `run`.
+        latency: of `bench` or `run`.
+        allowed: how much worse the new ones may be.
+    """
+
+    name: str
+    quality: tuple[Quality, ...] = ()
+    latency: tuple[HostLatency, ...] = ()
+    allowed: Allowed = Allowed()
+
+    def failures(self, quality: Sequence[Quality], latency: Sequence[HostLatency]) -> Iterator[str]:
+        """One line per earlier result that is missing or was better; rows that are new are free."""
+        for old in self.quality:
+            found = next((new for new in quality if _quality_key(new) == _quality_key(old)), None)
+            yield from self._worse_quality(old, found)
+        for timed in self.latency:
+            now = next((new for new in latency if _latency_key(new) == _latency_key(timed)), None)
+            what = _latency_words(timed)
+            if now is None:
+                yield f"{what}: is in {self.name} and not among the results"
+                continue
+            yield from self._larger(what, timed, now)
+            yield from self._slower(what, timed, now, latency)
+
+    def _worse_quality(self, old: Quality, new: Quality | None) -> Iterator[str]:
+        what = f"{old.artifact} on {old.runtime}, {old.dataset}"
+        if new is None:
+            yield f"{what}: is in {self.name} and not among the results"
+        elif old.psnr_y_db is not None and new.psnr_y_db is None:
+            yield f"{what}: has no PSNR now, and {old.psnr_y_db:.4f} dB in {self.name}"
+        elif old.psnr_y_db is not None and new.psnr_y_db is not None:
+            fall = old.psnr_y_db - new.psnr_y_db
+            if not fall <= self.allowed.psnr:
+                yield (
+                    f"{what}: PSNR-Y {new.psnr_y_db:.4f} dB, {fall:.4f} less than in {self.name} "
+                    f"({old.psnr_y_db:.4f}); {self.allowed.psnr:g} is allowed"
+                )
+
+    def _larger(self, what: str, old: HostLatency, new: HostLatency) -> Iterator[str]:
+        growth = new.size_bytes / old.size_bytes - 1 if old.size_bytes else 0.0
+        if not growth <= self.allowed.size:
+            yield (
+                f"{what}: {new.size_bytes:,} bytes, {growth:.1%} more than in {self.name} "
+                f"({old.size_bytes:,}); {self.allowed.size:.1%} is allowed"
+            )
+
+    def _slower(
+        self, what: str, old: HostLatency, new: HostLatency, latency: Sequence[HostLatency]
+    ) -> Iterator[str]:
+        """Times of two computers, or two days, are compared as parts of another row's time."""
+        if old.median_ms is None:
+            return
+        if new.median_ms is None:
+            yield f"{what}: has no time now ({new.reason}), and {old.median_ms:.2f} ms in {self.name}"
+            return
+        yardstick = self._yardstick(old, latency)
+        if yardstick is not None and _latency_key(yardstick) != _latency_key(old):
+            now = next(row for row in latency if _latency_key(row) == _latency_key(yardstick))
+            before = old.median_ms / (yardstick.median_ms or 1.0)
+            yield from self._grown(what, yardstick.artifact, before, new.median_ms / (now.median_ms or 1.0))
+        elif old.floor_ratio is not None and new.floor_ratio is not None:
+            yield from self._grown(what, "this computer's matrix product", old.floor_ratio, new.floor_ratio)
+        elif len(self._timed_like(old)) == 1:
+            yield (
+                f"{what}: no other row of {self.name} was timed like it, so its time cannot be "
+                "compared; time a second file with it"
+            )
+
+    def _grown(self, what: str, yardstick: str, before: float, now: float) -> Iterator[str]:
+        growth = now / before - 1
+        if not growth <= self.allowed.latency:
+            yield (
+                f"{what}: takes {now:.3f} times as long as {yardstick}, {growth:.1%} more than in "
+                f"{self.name} ({before:.3f}); {self.allowed.latency:.1%} is allowed"
+            )
+
+    def _yardstick(self, like: HostLatency, latency: Sequence[HostLatency]) -> HostLatency | None:
+        """The first row timed at this size and thread count both times, if there are several."""
+        now = {_latency_key(row) for row in latency if row.median_ms is not None}
+        common = [row for row in self._timed_like(like) if _latency_key(row) in now]
+        return common[0] if len(common) > 1 else None
+
+    def _timed_like(self, like: HostLatency) -> list[HostLatency]:
+        """The earlier rows with a time at this size and thread count."""
+        setting = (like.threads, like.input_hw)
+        return [
+            row
+            for row in self.latency
+            if (row.threads, row.input_hw) == setting and row.median_ms is not None
+        ]
+
+
+def read_baseline(source: Path, allowed: Allowed, *, needs: Sequence[str]) -> Baseline:
+    """The results in a folder of `run`, or in a document of `eval --json` or `bench --json`.
+
+    Args:
+        source: the folder or file.
+        allowed: how much worse new results may be.
+        needs: kinds of result that the new ones will have: `quality`, `latency`, or both.
+
+    Raises:
+        InputError: it cannot be read, or holds none of these.
+    """
+    report = read_report(source)
+    held = {"quality": report.quality, "latency": report.latency}
+    if not any(held[kind] for kind in needs):
+        commands = {"quality": "eval", "latency": "bench"}
+        wanted = " or ".join(commands[kind] for kind in needs)
+        raise InputError(
+            f"{source} holds no result of {wanted} to compare with; give its --json, or a run's folder"
+        )
+    return Baseline(
+        name=str(source),
+        quality=report.quality if "quality" in needs else (),
+        latency=report.latency if "latency" in needs else (),
+        allowed=allowed,
+    )
+
+
+def _quality_key(row: Quality) -> tuple[object, ...]:
+    return row.artifact, row.runtime, row.dataset, row.scale
+
+
+def _latency_key(row: HostLatency) -> tuple[object, ...]:
+    return row.artifact, row.runtime, row.threads, row.input_hw
+
+
+def _latency_words(row: HostLatency) -> str:
+    threads = f"{row.threads} thread{'s' * (row.threads != 1)}"
+    return f"{row.artifact} on {row.runtime}, {row.input_hw[0]}x{row.input_hw[1]}, {threads}"
