@@ -11,7 +11,7 @@ import click
 from models.errors import InputError
 from models.progress import Progress
 
-from .options import CHECKPOINT, PATH, names_of, size
+from .options import CHECKPOINT, PATH, names_of, network_options, size
 from .terminal import Terminal, progress_bars
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def host_options(command: Command) -> Command:
         ),
     ):
         command = option(command)
-    return command
+    return network_options(command)
 
 
 def _flat(given: Sequence[tuple[tuple[int, int], ...]]) -> tuple[tuple[int, int], ...]:
@@ -142,6 +142,8 @@ def bench_host(
     data: Path | None,
     calibration: Path | None,
     profile: bool,
+    img_range: float | None,
+    rgb_mean: tuple[float, ...] | None,
 ) -> dict[str, Any]:
     """What `bench --json` holds of this computer: `results`, `floor`, `compared`.
 
@@ -151,6 +153,7 @@ def bench_host(
     from ..compare import RIVALS, Judge
     from ..sweep import Sweep, run_sweep
     from ..timed_file import files_on
+    from .sources import find_reference, load_network
 
     _refuse_threads(threads)
     files = files_on(list(models), runtimes)
@@ -159,7 +162,10 @@ def bench_host(
     with tempfile.TemporaryDirectory() as scratch, progress_bars(screen) as bars:
         judge = None
         if compare_with or data is not None:
-            network, images = _reference(models, reference, data)
+            network = load_network(
+                find_reference(models, reference), img_range=img_range, rgb_mean=rgb_mean, progress=bars
+            )
+            images = _images(network, data)
             judge = Judge(network.network, images)
             made = _compared(network, images, compare_with or (), calibration, Path(scratch), bars)
             there = {(file.path.resolve(), file.runtime) for file in files}
@@ -196,18 +202,15 @@ def _warn_if_busy(screen: Terminal) -> None:
         )
 
 
-def _reference(
-    models: tuple[Path, ...], reference: Path | None, data: Path | None
-) -> tuple["Loaded", "Dataset"]:
-    """The float network that everything is held against, and the images."""
+def _images(loaded: "Loaded", data: Path | None) -> "Dataset":
+    """The images that everything is judged on."""
     from ..datasets import open_dataset
-    from .sources import channels_of, find_reference, load_network
+    from .sources import channels_of
 
-    loaded = load_network(find_reference(models, reference))
     config = loaded.network.config
     images = open_dataset(data, scale=config.upscale, channels=channels_of(config))
     images.require_usable()
-    return loaded, images
+    return images
 
 
 def _compared(  # noqa: PLR0917 - each is one thing that the files are made of

@@ -75,7 +75,14 @@ class Rival:
 
 
 def _torch(material: Material) -> Path:
-    return material.checkpoint
+    """The checkpoint, or one that says how it normalizes where that is not what checkpoints imply."""
+    from models import load_checkpoint, save_checkpoint
+
+    if load_checkpoint(material.checkpoint).config == material.network.config:
+        return material.checkpoint
+    path = material.path("float", ".safetensors")
+    save_checkpoint(material.network, path)
+    return path
 
 
 def _onnx(material: Material) -> Path:
