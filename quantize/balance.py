@@ -63,7 +63,8 @@ def spreading_matrix(moments: Tensor, gain: Tensor) -> Tensor:
     Of all matrices M that give each channel of M p unit power, it minimizes the power of the layer's response
     to white noise, tr(gain M^-1 M^-T). With B = gain^1/2 moments^1/2 = P S V^T the optimum, up to scale, is
     H S^-1/2 P^T gain^1/2 for any orthogonal H that gives all channels the same power: a strong component is
-    spread over all channels, and its rounding errors average out.
+    spread over all channels, and its rounding errors average out. Of those, H begins with a random rotation:
+    equal power is not equal range, and sums of many independent components have the shortest tails.
 
     Args:
         moments: (C, C), E[p p^T], not centred, since a mean needs range too.
@@ -73,10 +74,11 @@ def spreading_matrix(moments: Tensor, gain: Tensor) -> Tensor:
         (C, C), float64.
     """
     channels = moments.shape[0]
+    turn = _random_rotation(channels)
     root_gain, root_moments = _root(gain), _root(moments)
     left, power, _ = torch.linalg.svd(root_gain @ root_moments)
     power = power.clamp(min=power[0] * 1e-5)
-    even = equal_diagonal(torch.diag(power))
+    even = equal_diagonal(turn @ torch.diag(power) @ turn.T) @ turn
     mixture: Tensor = even @ torch.diag(power.rsqrt()) @ left.T @ root_gain
     mixture /= (power.sum() / channels).sqrt()
     return mixture
@@ -104,6 +106,14 @@ def equal_diagonal(matrix: Tensor) -> Tensor:
         turn[i, j], turn[j, i] = tangent * cosine, -tangent * cosine
         current, turned = turn @ current @ turn.T, turn @ turned
     return turned
+
+
+def _random_rotation(channels: int) -> Tensor:
+    """An orthogonal matrix, always the same for a number of channels, (C, C), float64."""
+    generator = torch.Generator().manual_seed(channels)
+    drawn = torch.randn(channels, channels, generator=generator, dtype=torch.float64)
+    rotation: Tensor = torch.linalg.qr(drawn)[0]
+    return rotation
 
 
 def _root(matrix: Tensor) -> Tensor:

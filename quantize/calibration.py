@@ -8,10 +8,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
 
 from models.errors import InputError
 
 Frame = NDArray[np.uint8]
+EDGES_DRAW = 2**30
+"""Number of the draw of the crops that become black and white."""
+
+EDGES_FINER = 4
+"""Positions of an edge within a pixel."""
+
 SMALLEST_SIDE = 16
 """Images with a shorter side are refused: the network sees mostly its own padding."""
 
@@ -79,3 +86,25 @@ class CalibrationSet:
             y, x = (random.integers(0, length - side + 1) for length in frame.shape[:2])
             crops.append(frame[y : y + side, x : x + side].transpose(2, 0, 1))
         return torch.from_numpy(np.stack(crops)).float() / 255
+
+    def hard_edges(self, count: int, side: int) -> Tensor:
+        """Crops in black and white, every other one in two saturated colours: the steepest edges there are.
+
+        Text and drawings have such edges, photographs have few. They lie between pixels, as they do after
+        a picture was made smaller.
+
+        Args:
+            count: how many.
+            side: height and width, as in `crops`.
+
+        Returns:
+            (count, C, side, side), mostly 0 or 1, float32.
+        """
+        crops = interpolate(
+            self.crops(count, side, draw=EDGES_DRAW), scale_factor=EDGES_FINER, mode="bicubic"
+        )
+        grey = crops.mean(1, keepdim=True)
+        bright = grey > grey.flatten(1).median(1).values.view(-1, 1, 1, 1)
+        own = crops > crops.flatten(2).median(2).values[..., None, None]
+        coloured = torch.arange(count).view(-1, 1, 1, 1) % 2 == 1
+        return avg_pool2d(torch.where(coloured, own, bright.expand_as(own)).float(), EDGES_FINER)

@@ -5,39 +5,30 @@ last step's length.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Literal
-from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
 
 from models import SpanDeploy
 from models.errors import InputError
-from models.files import written_whole
 from models.progress import Progress, silent
 
 from .balance import balance
 from .calibration import CalibrationSet, Frame
 from .graph import IMAGE, UPSCALED, Node, SpanNodes
-from .learn import Learner, learn, new_optimizer, output_error
-from .quantized import Provenance, QParams, QuantizedSpan, QWeight, plain_conv, simulate
-from .ranges import Sample, best_range, observe
+from .quantized import Provenance, QParams, QuantizedSpan, QWeight, plain_conv
+from .ranges import Sample, before_sigmoid, best_range, observe
 from .recipe import Recipe, recipe_named
 from .rewrite import MASK, rewrite
-from .rounding import compensated, input_moments, nearest, resettled
+from .rounding import compensated, input_moments, nearest
 from .sensitivity import choose_float_nodes
 
 EffortName = Literal["smoke", "fast", "best"]
 PIXEL = 1 / 255
-KEEP_EVERY = 20
-"""Steps of learning between two states kept for `resume`."""
-
-JUDGING_DRAW = 2**31
-"""Number of the draw of the crops on which learning has to have helped: no step uses it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,21 +37,23 @@ class Effort:
 
     Attributes:
         crops: for ranges and for rounding.
+        edges: crops in black and white, for ranges alone.
         side: of a crop.
         steps: of learning.
         batch: crops per step.
     """
 
     crops: int
+    edges: int
     side: int
     steps: int
     batch: int
 
 
 EFFORTS: dict[EffortName, Effort] = {
-    "smoke": Effort(crops=2, side=24, steps=2, batch=1),
-    "fast": Effort(crops=24, side=48, steps=0, batch=4),
-    "best": Effort(crops=24, side=48, steps=280, batch=4),
+    "smoke": Effort(crops=2, edges=2, side=24, steps=2, batch=1),
+    "fast": Effort(crops=24, edges=6, side=48, steps=0, batch=4),
+    "best": Effort(crops=24, edges=6, side=48, steps=280, batch=4),
 }
 
 FIXED_SCALES: dict[str, dict[str, tuple[float, int]]] = {
@@ -105,20 +98,6 @@ def quantize_ptq(
     calibration = CalibrationSet.of(images, channels=network.config.in_channels, seed=seed)
     plan = EFFORTS[effort]
     start = prepare(network, row, calibration, plan, progress)
-    learner = Learner(start.nodes, start.weights, start.activations, fixed_names(start.nodes))
-    run_key = f"{recipe} {effort} {seed} {calibration.sha256} {_fingerprint(network)}"
-    done, optimizer, keep = resumable(learner, resume, run_key)
-    learn(
-        learner,
-        lambda step: calibration.crops(plan.batch, plan.side, draw=step + 1),
-        steps=plan.steps,
-        done=done,
-        optimizer=optimizer,
-        after=keep,
-        progress=progress,
-    )
-    if resume is not None:
-        resume.unlink(missing_ok=True)
     provenance = Provenance(
         source_name=source_name,
         source_sha256=source_sha256,
@@ -126,15 +105,24 @@ def quantize_ptq(
         seed=seed,
         images=len(images),
         images_sha256=calibration.sha256,
-        steps=plan.steps,
     )
-    before = assemble(start, row, replace(provenance, steps=0))
+    made = assemble(start, row, provenance)
     if plan.steps == 0:
-        return before
-    after = assemble(settle(start, learner, calibration.crops(plan.crops, plan.side)), row, provenance)
-    judges = calibration.crops(plan.crops, plan.side, draw=JUDGING_DRAW)
-    aim = network(judges).clamp(0, 1)
-    return min(before, after, key=lambda made: float(output_error(simulate(made, judges).clamp(0, 1), aim)))
+        return made
+    from .learn import learn
+
+    identity = {"effort": effort, "frames": calibration.sha256, "float network": _fingerprint(network)}
+    return learn(
+        network,
+        made,
+        calibration,
+        steps=plan.steps,
+        batch=plan.batch,
+        side=plan.side,
+        identity={"recipe": recipe, **identity},
+        state=resume,
+        progress=progress,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,58 +154,13 @@ def prepare(
     crops = calibration.crops(plan.crops, plan.side)
     balance(nodes, crops)
     samples = observe(nodes, crops, seed=calibration.seed, progress=progress)
-    activations = choose_ranges(nodes, recipe, samples)
+    edges = observe(nodes, calibration.hard_edges(plan.edges, plan.side), seed=calibration.seed)
+    activations = choose_ranges(nodes, recipe, samples, edges)
     float_nodes: tuple[str, ...] = ()
     if recipe.mixed:
         float_nodes, activations = choose_float_nodes(nodes, activations, samples)
     weights = round_weights(nodes, samples, activations, progress)
     return Start(nodes=nodes, weights=weights, activations=activations, float_nodes=float_nodes)
-
-
-def resumable(
-    learner: Learner, path: Path | None, run_key: str
-) -> tuple[int, torch.optim.Optimizer, Callable[[int, torch.optim.Optimizer], None]]:
-    """Steps done before, Adam as it was then, and what to call after each step to keep both.
-
-    Args:
-        learner: gets the state in the file, if there is one.
-        path: the file; None to keep nothing.
-        run_key: what the run is of; a file of another run is refused.
-
-    Raises:
-        InputError: the file is of another run, or no such file at all.
-    """
-    optimizer, done = new_optimizer(learner), 0
-    if path is not None and path.exists():
-        if not is_zipfile(path):
-            raise InputError(f"{path} is no state of a quantization; remove it or name another")
-        try:
-            state = torch.load(path, weights_only=True)
-            if state["run"] != run_key:
-                raise InputError(
-                    f"{path} is of another run (other recipe, effort, seed, images or weights); "
-                    "remove it or name another"
-                )
-            learner.load_state_dict(state["learner"])
-            optimizer.load_state_dict(state["optimizer"])
-            done = state["done"]
-        except (KeyError, RuntimeError, UnpicklingError, EOFError) as error:
-            raise InputError(f"{path} is no state of a quantization; remove it or name another") from error
-
-    def keep(steps: int, adam: torch.optim.Optimizer) -> None:
-        if path is not None and steps % KEEP_EVERY == 0:
-            with written_whole(path, overwrite=True) as scratch:
-                torch.save(
-                    {
-                        "run": run_key,
-                        "done": steps,
-                        "learner": learner.state_dict(),
-                        "optimizer": adam.state_dict(),
-                    },
-                    scratch,
-                )
-
-    return done, optimizer, keep
 
 
 def _fingerprint(network: SpanDeploy) -> str:
@@ -277,47 +220,29 @@ def round_weights(
     return weights
 
 
-def settle(start: Start, learner: Learner, lr_nchw: Tensor) -> Start:
-    """What was learned, its weights as integers again.
-
-    Args:
-        start: where learning started.
-        learner: after it.
-        lr_nchw: (N, C, H, W) in [0, 1]: crops whose inputs of convolutions weigh the rounding errors.
-    """
-    activations = learner.learned_scales()
-    samples = observe(start.nodes, lr_nchw, probes=1)
-    source = {node.name: node.inputs[0] for node in start.nodes.nodes}
-    weights, fixed = dict(start.weights), fixed_names(start.nodes)
-    rounded: dict[str, Tensor] = {}
-
-    def keep(name: str, value: Tensor) -> Tensor:
-        rounded[name] = activations[name].rounded(value) if name in activations else value
-        return rounded[name]
-
-    def weight(name: str) -> tuple[Tensor, Tensor]:
-        if name not in fixed:
-            kernel, bias = learner.weight(name)
-            inputs = rounded[source[name]]
-            moments = input_moments(start.nodes.conv(name), inputs, inputs, samples[name].weights)
-            weights[name] = resettled(kernel, bias, start.weights[name], moments.rounded)
-        return weights[name].kernel(), weights[name].bias
-
-    with torch.no_grad():
-        start.nodes.run(lr_nchw, weight=weight, tensor=keep)
-    return replace(start, weights=weights, activations=activations)
-
-
-def choose_ranges(nodes: SpanNodes, recipe: Recipe, samples: dict[str, Sample]) -> dict[str, QParams]:
+def choose_ranges(
+    nodes: SpanNodes, recipe: Recipe, samples: Mapping[str, Sample], edges: Mapping[str, Sample]
+) -> dict[str, QParams]:
     """Scale and zero point of every tensor; none where the recipe leaves activations in floating point."""
     if recipe.activation_bits is None:
         return {}
     dtype: Literal["int8", "int16"] = "int8" if recipe.activation_bits == 8 else "int16"
     tensors = [Node(name=IMAGE, op="center", inputs=()), *nodes.nodes]
-    return {node.name: _qparams(node, nodes, samples[node.name], dtype) for node in tensors}
+    found = {
+        node.name: _qparams(node, nodes, samples[node.name], edges[node.name], dtype) for node in tensors
+    }
+    for node in nodes.nodes:
+        if node.op == "sigmoid" and dtype == "int8":
+            (source,) = node.inputs
+            found[source] = before_sigmoid(
+                found[source], samples[source], samples[node.name], sigmoid=found[node.name]
+            )
+    return found
 
 
-def _qparams(node: Node, nodes: SpanNodes, sample: Sample, dtype: Literal["int8", "int16"]) -> QParams:
+def _qparams(
+    node: Node, nodes: SpanNodes, sample: Sample, edges: Sample, dtype: Literal["int8", "int16"]
+) -> QParams:
     fixed = FIXED_SCALES[dtype]
     if node.name in (IMAGE, MASK, UPSCALED) or nodes.consumers(node.name)[0].op == "pixel_shuffle":
         scale, zero_point = (PIXEL, 0) if dtype == "int16" and node.name in (IMAGE, MASK) else fixed["pixels"]
@@ -325,10 +250,11 @@ def _qparams(node: Node, nodes: SpanNodes, sample: Sample, dtype: Literal["int8"
     if node.op in fixed:
         return QParams(scale=fixed[node.op][0], zero_point=fixed[node.op][1], dtype=dtype)
     if dtype == "int16":
-        return QParams(scale=float(sample.values.abs().max()) * 1.25 / 32767, zero_point=0, dtype=dtype)
+        largest = max(float(one.values.abs().max()) for one in (sample, edges))
+        return QParams(scale=largest * 1.25 / 32767, zero_point=0, dtype=dtype)
     if nodes.op_of(node.inputs[0]) == "sigmoid":
         return QParams(scale=1 / 256, zero_point=0)
-    low, high = best_range(sample)
+    low, high = best_range(sample, edges=edges)
     scale = (high - low) / 255
     return QParams(scale=scale, zero_point=max(-128, min(127, round(-128 - low / scale))))
 

@@ -7,7 +7,7 @@ is insensitive, such as numbers that a SiLU turns into zero, does not widen a ra
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from models.progress import Progress, silent
 
 from .graph import IMAGE, SpanNodes
+from .quantized import QParams
 
 LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)
 """BT.601 studio-range luma of RGB in [0, 1]: what PSNR-Y measures."""
@@ -24,6 +25,26 @@ LUMA_SHARE = 0.7
 
 CLIPPING = 3.0
 """How much worse a squared error by clipping counts than one by rounding: neighbours err alike."""
+
+
+HARD_EDGES = 0.01
+"""How much an error on black-and-white edges counts against one on photographs: text is rare, not absent."""
+
+EDGES_PRICE = 1.05
+"""How much larger the error on photographs may become for the sake of black-and-white edges."""
+
+EDGES_REACH = 2.0
+"""How far beyond what photographs reach a range may go for their sake."""
+
+
+NEAR = 0.12
+"""How far from the best range alone the scale of a sigmoid's input may go, as a part of it."""
+
+SCALES_TRIED = 49
+"""How many scales of a sigmoid's input are tried."""
+
+MOST_VALUES = 200_000
+"""How many of a tensor's values are enough to compare scales by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,39 +114,87 @@ def _direction(out: Tensor, *, on_luma: bool, generator: torch.Generator) -> Ten
 
 
 def best_range(
-    sample: Sample, *, levels: int = 255, bins: int = 4096, steps: int = 64
+    sample: Sample, *, edges: Sample | None = None, levels: int = 255, bins: int = 4096, steps: int = 64
 ) -> tuple[float, float]:
     """The (low, high), zero included, that minimizes the weighted squared error of rounding and of clipping.
 
     Rounding errors are taken as uniform, a step squared over 12; clipping errors are summed on a weighted
         histogram.
+
+    Args:
+        sample: of the tensor on photographs.
+        edges: of the tensor on black-and-white edges: their clipping counts too, but little (`HARD_EDGES`),
+            and only within `EDGES_PRICE`.
+        levels: steps in a range.
+        bins: of the histogram.
+        steps: ends tried on either side.
     """
+    low, high = min(sample.values.min().item(), -1e-9), max(sample.values.max().item(), 1e-9)
+    if edges is not None:
+        low = min(low, max(EDGES_REACH * low, edges.values.min().item()))
+        high = max(high, min(EDGES_REACH * high, edges.values.max().item()))
+    shares = torch.linspace(0, 1, steps + 1, dtype=torch.float64) ** 2
+    lows, highs = low * shares, high * shares
+    step = (highs[None] - lows[:, None]) / levels
+    clipped, inside = _clipping(sample, lows, highs, bins)
+    error = CLIPPING * clipped + inside * step**2 / 12
+    error[0, 0] = math.inf
+    if edges is not None:
+        dear = error > EDGES_PRICE * error.min()
+        error = error + HARD_EDGES * CLIPPING * _clipping(edges, lows, highs, bins)[0]
+        error[dear] = math.inf
+    row, column = divmod(int(error.argmin()), len(highs))
+    return lows[row].item(), highs[column].item()
+
+
+def _clipping(sample: Sample, lows: Tensor, highs: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """Weighted squared error of clipping to every (low, high), and the weight of what is inside."""
     values, weights = sample.values.flatten().double(), sample.weights.flatten().double()
-    low, high = min(values.min().item(), -1e-9), max(values.max().item(), 1e-9)
-    edges = torch.linspace(low, high, bins + 1, dtype=torch.float64)
+    low, high = lows[-1], highs[-1]
+    edges = torch.linspace(low.item(), high.item(), bins + 1, dtype=torch.float64)
     centres = (edges[1:] + edges[:-1]) / 2
     index = ((values - low) / (high - low) * bins).long().clamp(0, bins - 1)
     mass = torch.zeros(bins, dtype=torch.float64).scatter_add_(0, index, weights)
     sums = torch.stack([_running(mass * centres**power) for power in range(3)])
-    shares = torch.linspace(0, 1, steps + 1, dtype=torch.float64) ** 2
-    lows, highs = low * shares, high * shares
     at_low, at_high = (
         sums[:, ((x - low) / (high - low) * bins).round().long().clamp(0, bins)] for x in (lows, highs)
     )
     above = sums[:, -1:] - at_high
     clipped_low = at_low[2] - 2 * lows * at_low[1] + lows**2 * at_low[0]
     clipped_high = above[2] - 2 * highs * above[1] + highs**2 * above[0]
-    step = (highs[None] - lows[:, None]) / levels
-    clipped = clipped_low[:, None] + clipped_high[None]
-    inside = at_high[0][None] - at_low[0][:, None]
-    error = CLIPPING * clipped + inside * step**2 / 12
-    error[0, 0] = math.inf
-    row, column = divmod(int(error.argmin()), len(highs))
-    return lows[row].item(), highs[column].item()
+    return clipped_low[:, None] + clipped_high[None], at_high[0][None] - at_low[0][:, None]
 
 
 def _running(values: Tensor) -> Tensor:
     return torch.cat([values.new_zeros(1), values.cumsum(0)])
+
+
+def before_sigmoid(chosen: QParams, source: Sample, gate: Sample, *, sigmoid: QParams) -> QParams:
+    """A scale near the one chosen, whose few integers a sigmoid rounds least.
+
+    A sigmoid's integers have one fixed step, large for what comes after; but its error is a function of its
+    input's integer, of which few matter, so some scales are luckier than others.
+
+    Args:
+        chosen: of the sigmoid's input, from `best_range`.
+        source: the input.
+        gate: the output.
+        sigmoid: of the output.
+    """
+    every = max(1, source.values.numel() // MOST_VALUES)
+    values, weights, gate_weights = (
+        one.flatten()[::every] for one in (source.values, source.weights, gate.weights)
+    )
+
+    def error(qparams: QParams) -> float:
+        rounded = qparams.rounded(values)
+        counted = torch.where((values < qparams.low) | (values > qparams.high), CLIPPING, 1.0)
+        exact = rounded.sigmoid()
+        by_gate = gate_weights * (sigmoid.rounded(exact) - exact).square()
+        return float((weights * counted * (rounded - values).square() + by_gate).sum())
+
+    factors = torch.linspace(1 - NEAR, 1 + NEAR, SCALES_TRIED).tolist()
+    return min((replace(chosen, scale=chosen.scale * factor) for factor in factors), key=error)
 
 
 def channel_ranges(sample: Sample) -> Tensor:
