@@ -197,9 +197,8 @@ def _warn_if_busy(screen: Terminal) -> None:
 
     load, cores = psutil.getloadavg()[0], available_cores()
     if load > BUSY * cores:
-        screen.say(
-            f"this computer is busy (load {load:.1f} on {cores} cores): its times are not reliable now"
-        )
+        busy = f"load {load:.1f} on {cores} cores"
+        screen.say(f"bench: this computer is busy ({busy}), its times are not reliable now")
 
 
 def _images(loaded: "Loaded", data: Path | None) -> "Dataset":

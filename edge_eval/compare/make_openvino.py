@@ -1,8 +1,10 @@
 """The float network as an OpenVINO graph, and as NNCF quantizes it."""
 
+import io
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from convert.quiet import quiet
@@ -23,7 +25,7 @@ def convert_openvino(source: Path, out: Path) -> Path:
 def quantize_openvino(source: Path, tiles: Sequence[Frame], out: Path) -> Path:
     """Write NNCF's static INT8 form of a float ONNX file as an OpenVINO graph: `nncf.quantize`, defaults."""
     os.environ.setdefault("NNCF_CI", "1")  # else it tells its makers that it was used
-    with quiet():
+    with quiet(), redirect_stdout(io.StringIO()):
         import nncf
         import openvino
 

@@ -1,7 +1,9 @@
 """The straight fp32 TFLite file, as ai-edge-quantizer quantizes it."""
 
+import io
 import tempfile
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +28,7 @@ def quantize_tflite(network: "SpanDeploy", tiles: Sequence[Frame], source: Sourc
     from convert.tflite import to_tflite
 
     height, width = tiles[0].shape[:2]
-    with tempfile.TemporaryDirectory() as scratch, quiet():
+    with tempfile.TemporaryDirectory() as scratch, quiet(), redirect_stdout(io.StringIO()):
         straight = Path(scratch) / "straight.tflite"
         to_tflite(network, recipe="fp32", size=(height, width), source=source, out=straight)
         tool = quantizer.Quantizer(str(straight))

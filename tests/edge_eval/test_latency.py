@@ -1,6 +1,7 @@
 """Timing: its fields, its arithmetic, the turns; never a time."""
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,6 +141,14 @@ def test_a_fresh_process_that_fails_says_why(tmp_path: Path) -> None:
     (tmp_path / "a.tflite").write_text("hello")
     with pytest.raises(InputError, match=r"could not be opened in a fresh process with tflite: .*InputError"):
         probe_fresh(tmp_path / "a.tflite", "tflite", 1, (16, 16))
+
+
+def test_a_fresh_process_that_is_killed_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    killed = subprocess.CompletedProcess(args=[], returncode=-9, stdout="", stderr="")
+    monkeypatch.setattr(subprocess, "run", lambda *args, **options: killed)
+    message = "a at 4000x4000 was killed by signal 9 in a fresh process with tflite, most likely for want of"
+    with pytest.raises(InputError, match=message):
+        probe_fresh(tmp_path / "a", "tflite", 1, (4000, 4000))
 
 
 def test_the_environment_is_json_and_names_the_machine() -> None:
