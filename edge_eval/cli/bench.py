@@ -98,9 +98,9 @@ def _device_options(host: dict[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: something that devices do not do.
     """
-    several = [name for name, most in (("sizes", 1), ("threads", 1)) if len(host[name]) > most]
+    several = {"sizes": "--size", "threads": "--threads"}
     not_there = [name for name in ("compare_with", "data", "reference", "profile") if host[name]]
-    refused = [f"several --{name}" for name in several]
+    refused = [f"several {option}" for name, option in several.items() if len(host[name]) > 1]
     refused += [f"--{name.replace('_', '-')}" for name in not_there]
     if refused:
         raise InputError(f"{', '.join(refused)} and --adb: a device takes one size and one thread count")

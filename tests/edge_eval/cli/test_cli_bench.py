@@ -153,7 +153,7 @@ def test_nothing_is_judged_on_images_that_others_calibrate_on(
 def test_what_a_device_does_not_do(invoke: Any, tflite_file: Path) -> None:
     asked = ("--threads", "1,2", "--size", "16x16", "--size", "20x20", "--profile", "--adb")
     said = refused(invoke("bench", tflite_file, *asked))
-    assert "several --sizes, several --threads, --profile and --adb: a device takes one size" in said
+    assert "several --size, several --threads, --profile and --adb: a device takes one size" in said
 
 
 def test_no_such_file(invoke: Any) -> None:
