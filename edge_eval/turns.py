@@ -1,4 +1,7 @@
-"""Taking turns: what is timed runs a few times per round, so that a disturbed host slows all of it alike."""
+"""Taking turns: what is timed runs a few times per round, so that a disturbed host slows all of it alike.
+
+Each round begins with the next one, so that none always runs after the same other, or first.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -97,7 +100,8 @@ def take_turns(
     """
     turns = shares(runs, min(rounds, runs))
     for done, share in enumerate(turns):
-        for contender in contenders:
+        first = done % max(len(contenders), 1)
+        for contender in (*contenders[first:], *contenders[:first]):
             if not contender.is_done:
                 contender.warm_up(warmup if done == 0 else min(warmup, 1))
                 contender.run(share)

@@ -83,7 +83,7 @@ def test_files_take_turns(monkeypatch: pytest.MonkeyPatch, no_process: None, tfl
         path.write_bytes(tflite_float.path.read_bytes())
     monkeypatch.setattr(sweep, "open_runner", lambda path, **options: Fake(path.stem))
     results = bench(paths, threads=1, input_hw=(8, 8), warmup=2, runs=5, rounds=2)
-    assert "".join(log) == "xxxxxyyyyy" + "xxxyyy"
+    assert "".join(log) == "xxxxxyyyyy" + "yyyxxx"
     assert [len(result.samples_ms) for result in results] == [5, 5]
 
 

@@ -47,7 +47,7 @@ def test_everyone_runs_in_every_round() -> None:
         rounds=2,
         progress=lambda stage, done, total, detail="": told.append((stage, done, total)),
     )
-    assert rounds == 2 and "".join(log) == "xxxxxyyyyy" + "xxxyyy"
+    assert rounds == 2 and "".join(log) == "xxxxxyyyyy" + "yyyxxx"
     assert [len(one.samples_ms) for one in contenders] == [5, 5]
     assert [one.warmed for one in contenders] == [2, 2]
     assert told == [("bench", 1, 2), ("bench", 2, 2)]
