@@ -1,11 +1,9 @@
 """The main job: one checkpoint to quantized and converted files, evaluated, timed and reported."""
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,17 +21,9 @@ from .output_folder import output_folder
 from .planned_rows import planned_rows
 from .quantization import Quantization, quantize_network
 from .quantized_file import QuantizedCheckpoint, load_quantized_checkpoint
-from .report_data import (
-    BENCH_FILE,
-    EVAL_FILE,
-    HTML_FILE,
-    PICTURES_FOLDER,
-    RUN_FILE,
-    Report,
-    Step,
-    read_report,
-)
+from .report_data import HTML_FILE, PICTURES_FOLDER, Report, Step, read_report
 from .report_html import report_html
+from .run_record import write_results
 
 if TYPE_CHECKING:
     from convert.artifact import Artifact, FormatName
@@ -148,7 +138,7 @@ def run_pipeline(job: Job, *, out: Path, overwrite: bool = False, progress: Prog
             "pictures": [asdict(scene) for scene in scenes],
             "layer_errors": [found.to_json() for found in errors_by_layer(job, evaluated, progress)],
         }
-        _write_results(folder, job, outcomes, latencies, details)
+        write_results(folder, job, outcomes, latencies, details)
         report = read_report(folder)
         (folder / HTML_FILE).write_text(report_html(report), encoding="utf-8")
     return replace(report, folder=out)
@@ -394,22 +384,6 @@ def time_all(
     return noted, latencies
 
 
-def checkpoint_facts(checkpoint: "Checkpoint", network: "SpanDeploy") -> dict[str, Any]:
-    """What a report says of the checkpoint, JSON-ready."""
-    from models.cost import count_macs, count_parameters
-
-    return {
-        "name": checkpoint.name,
-        "file": checkpoint.path.name,
-        "sha256": checkpoint.sha256,
-        "form": checkpoint.form,
-        "notes": list(checkpoint.notes),
-        "config": checkpoint.config.to_json(),
-        "parameters": count_parameters(network),
-        "macs_per_lr_pixel": count_macs(network),
-    }
-
-
 def _size_argument(format_name: "FormatName", size: tuple[int, int]) -> dict[str, Any]:
     """The converter's own way to say the size."""
     from convert.coreml_sizes import Sizes
@@ -419,51 +393,3 @@ def _size_argument(format_name: "FormatName", size: tuple[int, int]) -> dict[str
         "coreml": {"sizes": Sizes.fixed(*size)},
     }
     return arguments[format_name]
-
-
-def _write_results(
-    folder: Path,
-    job: Job,
-    outcomes: list[Outcome],
-    latencies: list["Latency"],
-    details: Mapping[str, Any],
-) -> None:
-    """`eval.json`, `bench.json` and `run.json`."""
-    from .environment import environment
-    from .report_data import results_of
-
-    here = environment()
-    evaluations = [outcome.evaluation.to_json() for outcome in outcomes if outcome.evaluation]
-    documents = {EVAL_FILE: evaluations, BENCH_FILE: [latency.to_json() for latency in latencies]}
-    for name, results in documents.items():
-        _write_json(folder / name, {"schema": 1, "environment": here, "results": results})
-    quality, latency = results_of({"schema": 1, "results": [*evaluations, *documents[BENCH_FILE]]})
-    refused = [f"{o.step.artifact}: {o.step.reason}" for o in outcomes if o.step.status == "FAILED"]
-    record = {
-        "schema": 1,
-        "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "checkpoint": checkpoint_facts(job.checkpoint, job.network),
-        "data": {"name": job.dataset.name, "images": len(job.dataset), "sha256": job.dataset.sha256},
-        "size": list(job.size),
-        "calibration": _calibration_facts(job),
-        "artifacts": [asdict(outcome.step) for outcome in outcomes],
-        "gates": job.gates.to_json(),
-        "failures": [*refused, *job.gates.failures(quality, latency)],
-        **details,
-        "commands": [job.command],
-        "environment": here,
-    }
-    _write_json(folder / RUN_FILE, record)
-
-
-def _calibration_facts(job: Job) -> dict[str, Any] | None:
-    """The images that the run calibrated on; None where it did not."""
-    if job.quantization is None:
-        return None
-    plan = job.quantization
-    data = {"name": plan.calibration.name, "images": len(plan.calibration), "sha256": plan.calibration.sha256}
-    return {**data, "method": plan.method, "effort": plan.effort, "seed": plan.seed}
-
-
-def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -99,6 +99,7 @@ class HostLatency:
     ms_per_output_mp: float | None = None
     float_ratio: float | None = None
     floor_ratio: float | None = None
+    quality: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -339,4 +340,11 @@ def _step_of_quality(quality: Quality) -> Step:
 
 
 def _step_of_latency(latency: HostLatency) -> Step:
-    return Step(artifact=latency.artifact, format="", recipe="", status="OK", size_bytes=latency.size_bytes)
+    return Step(
+        artifact=latency.artifact,
+        format="",
+        recipe=latency.recipe or latency.compared or "",
+        status="OK" if latency.reason is None else "SKIPPED",
+        reason=latency.reason or "",
+        size_bytes=latency.size_bytes,
+    )

@@ -14,7 +14,8 @@ from models.errors import InputError
 
 from .report_data import Report, Row
 from .report_pictures import Scene
-from .report_plots import drop_plot, layer_plot, quality_plots
+from .report_plots import bench_plot, drop_plot, layer_plot, quality_plots
+from .report_table import has_quality, ratio_text
 from .report_text import (
     agreement_text,
     db_text,
@@ -100,7 +101,9 @@ def report_html(report: Report) -> str:
         cards=_cards(report, rows),
         subtitle=_subtitle(report),
         gates=gates_text(report.gates),
+        judged=has_quality(report),
         plots=quality_plots(rows),
+        timed_plot=bench_plot(report.latency),
         drops=drop_plot(report.quality),
         layers=layer_plot(report.layer_errors),
         shots=shots,
@@ -128,6 +131,7 @@ FORMATS: Mapping[str, Callable[..., str]] = {
     "drop": drop_text,
     "drift": drift_text,
     "ms": ms_text,
+    "ratio": ratio_text,
     "ssim": ssim_text,
     "breakable": lambda name: Markup("_<wbr>").join(escape(part) for part in name.split("_")),
     "megabytes": megabytes_text,

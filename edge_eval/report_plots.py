@@ -5,6 +5,7 @@ Every colour is drawn as a stand-in and replaced by a variable of the page's sty
 
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ import numpy as np
 from quantize.recipe import RECIPES
 
 from .layer_errors import LayerErrors
-from .report_data import Quality, Row
+from .report_data import HostLatency, Quality, Row
 from .report_text import db_text, drop_text, format_name
+from .runtimes.coreml_units import RUNTIME_OF_UNITS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +33,7 @@ COLOURS: Mapping[str, str] = {
 }
 """What stands for which variable of the style sheet."""
 INK, SOFT, LINE, CARD, *SERIES = COLOURS
-MARKERS = {"tflite": "o", "coreml": "s", "checkpoint": "D"}
+MARKERS = {"tflite": "o", "coreml": "s", "checkpoint": "D", "other": "^"}
 """By format, so that colour is not all that tells points apart."""
 STYLE: Mapping[Any, Any] = {
     "svg.fonttype": "none",
@@ -106,8 +108,36 @@ def quality_plots(rows: Sequence[Row]) -> list[Plot]:
         (times, "latency", "median time on this host, ms"),
     ):
         if len(points) > 1:
-            plots.append(_scatter(points, float_db, title=f"Quality against {what}", unit=unit))
+            plots.append(_scatter(points, float_db, title=f"Quality against {what}", unit=unit, name=what))
     return plots
+
+
+def bench_plot(latencies: Sequence[HostLatency]) -> Plot | None:
+    """Quality against time where a benchmark measured both, at the size and thread count with most rows."""
+    judged = [row for row in latencies if row.median_ms is not None and (row.quality or {}).get("psnr_y_db")]
+    if len(judged) < 2:
+        return None
+    settings = Counter((row.input_hw, row.threads) for row in judged)
+    (height, width), threads = settings.most_common(1)[0][0]
+    points = [
+        _bench_point(row) for row in judged if (row.input_hw, row.threads) == ((height, width), threads)
+    ]
+    title = f"Quality against time, {height}×{width}, {threads} thread{'s' * (threads != 1)}"
+    float_db = (judged[0].quality or {}).get("float_psnr_y_db")
+    return _scatter(
+        points, float_db, title=title, unit="median time on this host, ms", name="bench", width=WIDE
+    )
+
+
+def _bench_point(row: HostLatency) -> _Point:
+    assert row.median_ms is not None and row.quality is not None
+    kinds = {"torch": "checkpoint", **dict.fromkeys(RUNTIME_OF_UNITS.values(), "coreml")}
+    kind = kinds.get(row.runtime, "tflite" if row.runtime.startswith(("tflite", "tensorflow")) else "other")
+    label = row.compared or f"{row.recipe or row.artifact} {row.runtime}"
+    psnr = float(row.quality["psnr_y_db"])
+    return _Point(
+        x=row.median_ms, y=psnr, label=label, recipe="" if row.compared else row.recipe or "", format=kind
+    )
 
 
 def drop_plot(qualities: Sequence[Quality]) -> Plot | None:
@@ -217,9 +247,17 @@ def _colour(recipe: str) -> str:
     return SERIES[names.index(recipe) % len(SERIES)] if recipe in names else SOFT
 
 
-def _scatter(points: Sequence[_Point], float_db: float | None, *, title: str, unit: str) -> Plot:
+def _scatter(
+    points: Sequence[_Point],
+    float_db: float | None,
+    *,
+    title: str,
+    unit: str,
+    name: str,
+    width: float = NARROW,
+) -> Plot:
     """Labelled points, and a line where the float network stands."""
-    with _drawing(NARROW, 4.0) as figure:
+    with _drawing(width, 4.0) as figure:
         axes = figure.subplots()
         taken: list[Any] = []
         for point in points:
@@ -252,7 +290,7 @@ def _scatter(points: Sequence[_Point], float_db: float | None, *, title: str, un
         axes.set_ylabel("PSNR-Y, dB")
         axes.ticklabel_format(axis="y", useOffset=False)
         _name_points(figure, axes, points, taken)
-        svg = _svg(figure, title.rsplit(" ", 1)[-1])
+        svg = _svg(figure, name)
     words = "; ".join(f"{point.label}: {point.x:.3g}, {db_text(point.y)} dB" for point in points)
     return Plot(title=title, svg=svg, words=f"{unit}, PSNR-Y: {words}")
 

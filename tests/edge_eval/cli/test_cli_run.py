@@ -11,7 +11,7 @@ from typing import Any
 import click.testing
 import pytest
 
-from edge_eval import pipeline
+from edge_eval import pipeline, run_record
 from models import InputError
 from models.bundled import DEFAULT, bundled_path
 from models.files import written_whole
@@ -316,7 +316,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_folder_as_it_was(
     def full(path: Path, document: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(pipeline, "_write_json", full)
+    monkeypatch.setattr(run_record, "write_json", full)
     result = invoke(*command, "--overwrite")
     assert result.exit_code == 2
     assert "No space left on device; nothing was changed" in result.stderr
