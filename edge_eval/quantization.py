@@ -1,11 +1,10 @@
 """From a float network and a folder of images to a quantized network, for the commands that quantize."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from convert.artifact import Source
 from models.errors import InputError
@@ -18,10 +17,9 @@ if TYPE_CHECKING:
     from models.deploy import SpanDeploy
     from quantize.quantized import QuantizedSpan
 
-EffortName = Literal["fast", "best"]
+    from .qat import QatJob, QatOptions
 
-METHODS: Mapping[str, str] = {"ptq": "quantize.ptq:quantize_ptq"}
-"""Every method that there is, and the `module:function` that does it."""
+EffortName = Literal["fast", "best"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,16 +27,21 @@ class Quantization:
     """How a network is quantized, whatever the recipe.
 
     Attributes:
-        calibration: images whose low resolution is learned from; never those of an evaluation.
-        effort: how long the search takes.
+        calibration: images that are learned from, of which `ptq` sees the low resolution alone; never those
+            of an evaluation.
+        effort: how long the search of `ptq` takes.
         seed: of everything drawn at random.
         method: row of `METHODS`.
+        training: how `qat` trains; None for its defaults.
+        start: a quantized network that `qat` starts from; None to make one by `ptq`.
     """
 
     calibration: Dataset
     effort: EffortName = "fast"
     seed: int = 0
     method: str = "ptq"
+    training: "QatOptions | None" = None
+    start: "QuantizedSpan | None" = None
 
 
 def open_calibration(source: Path | None, *, scale: int, channels: Channels) -> Dataset:
@@ -50,6 +53,22 @@ def open_calibration(source: Path | None, *, scale: int, channels: Channels) -> 
     if source is None:
         return bundled_photographs("calibration", scale=scale, channels=channels)
     return open_dataset(source, scale=scale, channels=channels)
+
+
+class Method(Protocol):
+    """A way from a float network to a quantized one."""
+
+    def __call__(
+        self,
+        network: "SpanDeploy",
+        source: Source,
+        plan: Quantization,
+        *,
+        recipe: str,
+        resume: Path | None,
+        progress: Progress,
+    ) -> "QuantizedSpan":
+        """As `quantize_network`."""
 
 
 def quantize_network(
@@ -74,13 +93,26 @@ def quantize_network(
     Raises:
         InputError: an image cannot be read, or the network, the recipe or the state cannot be used.
     """
+    return METHODS[plan.method](network, source, plan, recipe=recipe, resume=resume, progress=progress)
+
+
+def _ptq(
+    network: "SpanDeploy",
+    source: Source,
+    plan: Quantization,
+    *,
+    recipe: str,
+    resume: Path | None,
+    progress: Progress,
+) -> "QuantizedSpan":
+    """Post-training quantization: calibration and a search, from low resolution alone."""
+    from quantize.ptq import quantize_ptq
+
     frames = []
     for index, sample in enumerate(plan.calibration):
         frames.append(sample.lr)
         progress("read calibration images", index + 1, len(plan.calibration), sample.name)
-    module, _, function = METHODS[plan.method].partition(":")
-    quantize: Callable[..., Any] = getattr(import_module(module), function)
-    result: QuantizedSpan = quantize(
+    return quantize_ptq(
         network,
         recipe=recipe,
         images=frames,
@@ -91,7 +123,42 @@ def quantize_network(
         resume=resume,
         progress=progress,
     )
-    return result
+
+
+def _qat(
+    network: "SpanDeploy",
+    source: Source,
+    plan: Quantization,
+    *,
+    recipe: str,
+    resume: Path | None,
+    progress: Progress,
+) -> "QuantizedSpan":
+    """Quantization-aware training, from originals."""
+    from .qat import run_qat
+
+    job = qat_job(network, source, plan, recipe=recipe)
+    return run_qat(job, state=resume, progress=progress).quantized
+
+
+METHODS: Mapping[str, Method] = {"ptq": _ptq, "qat": _qat}
+"""Every method that there is, and the function that does it."""
+
+
+def qat_job(network: "SpanDeploy", source: Source, plan: Quantization, *, recipe: str) -> "QatJob":
+    """What `plan` asks of quantization-aware training."""
+    from .qat import QatJob, QatOptions
+
+    return QatJob(
+        network=network,
+        source=source,
+        recipe=recipe,
+        data=plan.calibration,
+        options=plan.training or QatOptions(),
+        start=plan.start,
+        effort=plan.effort,
+        seed=plan.seed,
+    )
 
 
 def refuse_shared_images(calibration: Dataset, evaluation: Dataset) -> None:

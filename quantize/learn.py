@@ -1,196 +1,106 @@
-"""Learning from rounded tensors: what brings the integer network nearest to the float one.
+"""What post-training quantization learns: training as QAT's, from low-resolution frames alone.
 
-No labels: the float network's own output on calibration crops is the aim. Every tensor is rounded as the
-integer kernels round it; gradients pass rounding unchanged (the straight-through estimator), scales get the
-gradient of Esser et al., "Learned step size quantization" (arXiv:1902.08153). Layers differ in weight scale
-by 45 times, so weights are learned in units of their channel's integer step, and scales as logarithms: one
-step size then fits all. Weights are not rounded meanwhile: they leave the integers where learning starts, and
-are rounded at the end with compensation (`rounding.resettled`), which costs little; a weight that had to
-cross half an integer step before anything changed would learn late, and all of them at once.
+No labels: the aim is what the float network makes of the frames, and the best is what comes nearest to that
+on frames that are held out. What was learned is dropped if it is no nearer than the start.
 """
 
-import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from models import SpanDeploy
 from models.progress import Progress, silent
 
-from .graph import SpanNodes, key
-from .quantized import QParams, QWeight
+from .calibration import CalibrationSet
+from .quantized import QuantizedSpan
 from .ranges import LUMA, LUMA_SHARE
-from .rounding import LIMIT
 
-WEIGHT_STEP = 0.003
-"""Adam's step for weights, in integer steps."""
+if TYPE_CHECKING:
+    from models.training import TrainingPair
 
-BIAS_STEP = 0.001
-"""Adam's step for biases, in integer steps of the output."""
+VALIDATIONS = 4
+"""How often a search looks at the frames that are held out."""
 
-SCALE_STEP = 1e-5
-"""Adam's step for logarithms of scales."""
-
-BETAS = (0.9, 0.98)
-"""Adam's memories; short, since there are few steps."""
-
-
-class _Rounded(torch.autograd.Function):
-    """value -> clamp(round(value / scale), low, high) * scale, with the LSQ gradient for the scale."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
-        ratio = value / scale
-        inside = (ratio > low - 0.5) & (ratio < high + 0.5)
-        integer = ratio.round().clamp_(low, high)
-        ctx.save_for_backward(inside, integer - ratio.mul_(inside))
-        return integer.mul_(scale)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        inside, slope = ctx.saved_tensors
-        by_scale = torch.dot(grads[0].flatten(), slope.flatten()) if ctx.needs_input_grad[1] else None
-        return grads[0] * inside, by_scale, None, None
-
-
-class Learner(nn.Module):
-    """A network whose weights, biases and scales are parameters and whose tensors are rounded.
-
-    Args:
-        network: rewritten and balanced; not changed.
-        weights: of every convolution: where learning starts.
-        activations: likewise; a tensor that is not here is not rounded.
-        fixed: names of tensors whose scale, and of convolutions whose weights, must stay.
-    """
-
-    def __init__(
-        self,
-        network: SpanNodes,
-        weights: Mapping[str, QWeight],
-        activations: Mapping[str, QParams],
-        fixed: Iterable[str],
-    ) -> None:
-        super().__init__()
-        self.network, self.start, self.activations, self.fixed = (
-            network,
-            weights,
-            activations,
-            frozenset(fixed),
-        )
-        learned = [name for name in weights if name not in self.fixed]
-        self.units = nn.ParameterDict({key(n): nn.Parameter(weights[n].values.float()) for n in learned})
-        self.biases = nn.ParameterDict({key(n): nn.Parameter(weights[n].bias.clone()) for n in learned})
-        self.scales = nn.ParameterDict(
-            {
-                key(n): nn.Parameter(torch.tensor(math.log(q.scale)))
-                for n, q in activations.items()
-                if n not in self.fixed
-            }
-        )
-
-    def forward(self, lr_nchw: Tensor) -> Tensor:
-        """The network's output, unrounded, (N, C_out, s*H, s*W)."""
-        return self.network.run(lr_nchw, weight=self.weight, tensor=self.tensor)
-
-    def weight(self, name: str) -> tuple[Tensor, Tensor]:
-        """A convolution's kernel and bias, not rounded."""
-        if key(name) not in self.units:
-            return self.start[name].kernel(), self.start[name].bias
-        return self.units[key(name)] * self.start[name].scale.view(-1, 1, 1, 1), self.biases[key(name)]
-
-    def tensor(self, name: str, value: Tensor) -> Tensor:
-        """A tensor, rounded where it is an integer one."""
-        qparams = self.activations.get(name)
-        if qparams is None or name in _UNROUNDED:
-            return value
-        scale = self.scales[key(name)].exp() if key(name) in self.scales else torch.tensor(qparams.scale)
-        low, high = qparams.quant_min - qparams.zero_point, qparams.quant_max - qparams.zero_point
-        rounded: Tensor = _Rounded.apply(value, scale, low, high)  # type: ignore[no-untyped-call]
-        return rounded
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Adam's parameters with their steps."""
-        groups: list[dict[str, Any]] = [
-            {"params": list(self.units.values()), "lr": WEIGHT_STEP},
-            {"params": list(self.scales.values()), "lr": SCALE_STEP},
-        ]
-        for name in self.start:
-            if key(name) in self.biases:
-                groups.append({"params": [self.biases[key(name)]], "lr": self._bias_step(name)})
-        return groups
-
-    def _bias_step(self, name: str) -> float:
-        """In units of the output's rounding: a bias moves all pixels at once, so it must move slowly."""
-        if name in self.activations:
-            return BIAS_STEP * self.activations[name].scale
-        return BIAS_STEP * float(self.start[name].bias.abs().mean()) / LIMIT
-
-    def learned_scales(self) -> dict[str, QParams]:
-        """The tensors' scales as they are now."""
-        activations = dict(self.activations)
-        for name, qparams in self.activations.items():
-            if key(name) in self.scales:
-                scale = float(self.scales[key(name)].detach().exp())
-                activations[name] = QParams(scale=scale, zero_point=qparams.zero_point, dtype=qparams.dtype)
-        return activations
-
-
-_UNROUNDED = ("output", "upscaled")
-"""Tensors at the pixels' own scale, where the float network's output is rounded too."""
+MOST_HELD_OUT = 12
 
 
 def learn(
-    learner: Learner,
-    crops: Callable[[int], Tensor],
+    network: SpanDeploy,
+    start: QuantizedSpan,
+    calibration: CalibrationSet,
     *,
     steps: int,
-    done: int = 0,
-    optimizer: torch.optim.Optimizer | None = None,
-    after: Callable[[int, torch.optim.Optimizer], None] | None = None,
+    batch: int,
+    side: int,
+    identity: dict[str, Any],
+    state: Path | None = None,
     progress: Progress = silent,
-) -> None:
-    """Run the steps from `done` on, changing `learner`.
+) -> QuantizedSpan:
+    """The network after learning, or the start itself where nothing was gained.
 
     Args:
-        learner: what is learned.
-        crops: gives the batch of a step, (N, C, H, W) in [0, 1].
-        steps: of the whole run; the step size rises at first, then falls to zero.
-        done: steps that were run before.
-        optimizer: Adam over `learner.parameter_groups()`, where a run is taken up again.
-        after: called with the number of steps done, after each.
-        progress: told the loss after every step.
+        network: the float network; left unchanged.
+        start: what was made of it; left unchanged.
+        calibration: frames; every third is held out, of many fewer; a single one is judged on too.
+        steps: of training.
+        batch: crops per step.
+        side: of a crop, or of the smallest frame.
+        identity: what decides the result beside these; the state of another search is refused.
+        state: where the unfinished search is kept and gone on with; removed at the end.
+        progress: told of training.
+
+    Raises:
+        InputError: the state cannot be used, or training diverged.
+        KeyboardInterrupt: the user wants to stop; the state is kept.
     """
-    optimizer = optimizer or new_optimizer(learner)
-    first = [group["lr"] for group in optimizer.param_groups] if done == 0 else None
-    first = first or [group["initial_lr"] for group in optimizer.param_groups]
-    for group, rate in zip(optimizer.param_groups, first, strict=True):
-        group["initial_lr"] = rate
-    for step in range(done, steps):
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * _share(step, steps)
-        batch = crops(step)
-        with torch.no_grad():
-            aim = learner.network(batch).clamp(0, 1)
-        with torch.enable_grad():
-            loss = output_error(learner(batch).clamp(0, 1), aim)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        progress("learn", step + 1, steps, f"error {float(loss.detach()) * 255**2:.3f}")
-        if after is not None:
-            after(step + 1, optimizer)
+    from models.training import LossWeights, TrainingPlan
+
+    from .qat import QatSettings, quantize_qat
+
+    pairs = _pairs(network, calibration)
+    apart = set(range(len(pairs) - 1, 0, -max(3, len(pairs) // MOST_HELD_OUT)))
+    held_out = [pair for number, pair in enumerate(pairs) if number in apart] or pairs
+    plan = TrainingPlan(
+        steps=steps,
+        batch=batch,
+        seed=calibration.seed,
+        loss=LossWeights(luma_share=LUMA_SHARE, distance="squared"),
+        clip_norm=None,
+        validate_every=max(1, steps // VALIDATIONS),
+    )
+    side = min(side, *(min(pair.lr.shape[:2]) for pair in pairs))
+    result = quantize_qat(
+        network,
+        start,
+        training=[pair for number, pair in enumerate(pairs) if number not in apart],
+        held_out=held_out,
+        settings=QatSettings(plan=plan, crop=side, turned=False),
+        identity=identity,
+        state_path=state,
+        resume=state is not None and state.is_file(),
+        progress=progress,
+    )
+    if result.training.ended == "interrupted":
+        raise KeyboardInterrupt
+    if state is not None:
+        state.unlink(missing_ok=True)
+    return replace(result.quantized, method="ptq")
 
 
-def _share(step: int, steps: int) -> float:
-    """The part of the full step size at `step`: a linear rise (Adam starts blind), then a cosine."""
-    start = max(1, steps // 10)
-    return min(1.0, (step + 1) / start) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+@torch.no_grad()
+def _pairs(network: SpanDeploy, calibration: CalibrationSet) -> "list[TrainingPair]":
+    """The frames, with what the float network makes of them as originals."""
+    from models.training import TrainingPair
 
-
-def new_optimizer(learner: Learner) -> torch.optim.Optimizer:
-    """Adam with every parameter's own step."""
-    return torch.optim.Adam(learner.parameter_groups(), betas=BETAS)
+    pairs = []
+    for number, frame in enumerate(calibration.frames, start=1):
+        lr = torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 255
+        made = (network(lr)[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        pairs.append(TrainingPair(name=f"calibration image {number}", lr=frame, hr=made))
+    return pairs
 
 
 def output_error(output: Tensor, aim: Tensor) -> Tensor:

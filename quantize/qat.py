@@ -6,10 +6,13 @@ network's own output, through `models.training`. Nothing is given back that is w
 the start.
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from models import SpanDeploy
 from models.errors import InputError
@@ -22,6 +25,7 @@ from models.training import (
     TrainingPair,
     TrainingPlan,
     TrainingResult,
+    total_psnr_y_db,
     train,
     with_teacher,
 )
@@ -32,10 +36,10 @@ from .quantized import Provenance, QuantizedSpan
 from .recipe import recipe_named
 from .trainable import TrainableSpan
 
-STEP_SIZES = {"kernels": 0.01, "biases": 0.003, "log_weight_scales": 1e-4, "log_scales": 1e-4}
+STEP_SIZES = {"kernels": 0.02, "biases": 0.003, "log_weight_scales": 1e-4, "log_scales": 1e-4}
 """Adam's step sizes by parameter: integer steps, integer steps of the output, and logarithms."""
 
-BRANCH_STEP = 0.5
+BRANCH_STEP = 0.1
 """Factor on the kernels' step size where branches are trained: several of them move one weight."""
 
 FROZEN_AFTER = 0.8
@@ -68,16 +72,24 @@ class QatResult:
     Attributes:
         quantized: the best on the held-out images; the start itself where nothing was better.
         training: curve, steps, time, and why it ended.
+        float_psnr_y_db: mean PSNR-Y of the float network on the held-out images.
     """
 
     quantized: QuantizedSpan
     training: TrainingResult
+    float_psnr_y_db: float
 
     @property
     def gained_db(self) -> float:
         """How much better it is than the start, on the held-out images, PSNR-Y."""
         best, first = self.training.best, self.training.curve[:1]
         return best.psnr_y_db - first[0].psnr_y_db if best is not None and first else 0.0
+
+    @property
+    def drop_db(self) -> float | None:
+        """What it loses against the float network on the held-out images; None where nothing was measured."""
+        best = self.training.best
+        return None if best is None else self.float_psnr_y_db - best.psnr_y_db
 
 
 def quantize_qat(
@@ -92,7 +104,7 @@ def quantize_qat(
     state_path: Path | None = None,
     resume: bool = False,
     processes: Processes | None = None,
-    on_validation: Callable[[Point], None] | None = None,
+    on_validation: Callable[[Point, float], None] | None = None,
     keep: Callable[[QatResult], None] | None = None,
     progress: Progress = silent,
 ) -> QatResult:
@@ -109,7 +121,8 @@ def quantize_qat(
         state_path: as in `models.training.train`.
         resume: as in `models.training.train`.
         processes: as in `models.training.train`.
-        on_validation: told of each validation, the first of them that of the start.
+        on_validation: told of each validation, the first of them that of the start, and of what is lost
+            against the float network then, in dB.
         keep: given the best so far whenever there is a better one and the state is saved.
         progress: told of what is being done.
 
@@ -121,21 +134,24 @@ def quantize_qat(
             "the quantized network to start from is not one of this float network: "
             f"{start.config} was quantized, {network.config} was given; give the checkpoint it was made from"
         )
+    if not held_out:
+        raise InputError("there is no image to validate on; hold out at least one")
+    device, scale = processes.device if processes else torch.device("cpu"), start.config.upscale
+    teacher = copy.deepcopy(network).to(device)
     if settings.plan.loss.distillation:
-        device = None if processes is None else processes.device
-        teacher = network if device is None else network.to(device)
-        training = with_teacher(training, teacher, device=device or "cpu", progress=progress)
+        training = with_teacher(training, teacher, device=device, progress=progress)
     trainable = trainable_from(start, trained=settings.trained, seed=settings.plan.seed)
-    crops = CropSource(
-        training,
-        scale=start.config.upscale,
-        crop=settings.crop,
-        turned=settings.turned,
-        device="cpu" if processes is None else processes.device,
-    )
+    crops = CropSource(training, scale=scale, crop=settings.crop, turned=settings.turned, device=device)
+    total = total_psnr_y_db(teacher, held_out, scale=scale, device=device)
+    float_psnr_y_db = float(total) / len(held_out)
 
     def result(of: TrainingResult) -> QatResult:
-        return QatResult(quantized=_made(of, start, provenance or start.provenance), training=of)
+        made = _made(of, start, provenance or start.provenance)
+        return QatResult(quantized=made, training=of, float_psnr_y_db=float_psnr_y_db)
+
+    def told(point: Point) -> None:
+        if on_validation is not None:
+            on_validation(point, float_psnr_y_db - point.psnr_y_db)
 
     done = train(
         trainable,
@@ -147,7 +163,7 @@ def quantize_qat(
         state_path=state_path,
         resume=resume,
         processes=processes,
-        on_validation=on_validation,
+        on_validation=told,
         keep=None if keep is None else lambda of: keep(result(of)),
         progress=progress,
     )
@@ -170,7 +186,7 @@ def parameter_groups(trainable: TrainableSpan, settings: QatSettings) -> list[Pa
     groups = []
     for kind, size in STEP_SIZES.items():
         named = trainable.named_parameters()
-        names = tuple(name for name, _ in named if name.partition(".")[0] == kind)
+        names = tuple(name for name, p in named if name.partition(".")[0] == kind and p.requires_grad)
         branches = kind == "kernels" and settings.trained == "branches"
         lr = size * settings.pace * (BRANCH_STEP if branches else 1.0)
         until = FROZEN_AFTER if kind.startswith("log_") else 1.0

@@ -18,9 +18,6 @@ LIMIT = 127
 DAMPING = 1e-2
 """Added to the moments' diagonal, as a part of it."""
 
-RESETTLING = 1e-3
-"""The same for weights that are integers already but for a small change."""
-
 SHRINKS = tuple(1 - 0.04 * i for i in range(11))
 """Scales tried for a channel, as parts of the one at which nothing is clipped."""
 
@@ -88,23 +85,6 @@ def compensated(conv: nn.Conv2d, moments: Moments) -> QWeight:
     scale = _scale(rest[:, :-1], power[:-1])
     integers, bias = _spread_rounding(rest, scale, damped)
     return QWeight(values=integers.view(conv.weight.shape).to(torch.int8), scale=scale.float(), bias=bias)
-
-
-def resettled(kernel: Tensor, bias: Tensor, start: QWeight, rounded: Tensor) -> QWeight:
-    """A kernel near `start` as integers at `start`'s scale, errors spread as in `compensated`.
-
-    Args:
-        kernel: (O, I, k, k), float.
-        bias: (O,).
-        start: what the kernel was before it was changed a little.
-        rounded: second moments of its inputs, `Moments.rounded`.
-    """
-    rest = torch.cat([kernel.double().flatten(1), bias.double()[:, None]], dim=1)
-    power = rounded.diagonal()
-    damping = torch.diag(RESETTLING * power + 1e-9 * power.mean())
-    damped = (rounded + rounded.T) / 2 + damping
-    integers, shifted = _spread_rounding(rest, start.scale.double(), damped)
-    return QWeight(values=integers.view(kernel.shape).to(torch.int8), scale=start.scale, bias=shifted)
 
 
 def _spread_rounding(rest: Tensor, scale: Tensor, damped: Tensor) -> tuple[Tensor, Tensor]:

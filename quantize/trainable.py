@@ -55,7 +55,8 @@ class TrainableSpan(nn.Module):
         )
         self.learned_tensors = tuple(name for name in start.activations if name not in fixed)
         scales = [start.activations[name].scale for name in self.learned_tensors]
-        self.log_scales = nn.Parameter(torch.tensor(scales, dtype=torch.float64).log().float())
+        logs = torch.tensor(scales, dtype=torch.float64).log().float()
+        self.log_scales = nn.Parameter(logs, requires_grad=bool(scales))
         self._unrounded, self._pixels = _exact_tensors(start) - {*self.learned_tensors}, _pixels(start.nodes)
 
     def forward(self, lr_nchw: Tensor) -> Tensor:

@@ -8,9 +8,12 @@ from models.errors import InputError
 
 if TYPE_CHECKING:
     from models.config import SpanConfig
+    from quantize.quantized import QuantizedSpan
 
+    from ..qat import QatOptions
     from ..quantization import EffortName, Quantization
     from ..quantized_file import QuantizedCheckpoint
+    from .sources import Loaded
 
 
 def asked_quantization(
@@ -22,6 +25,8 @@ def asked_quantization(
     method: str | None,
     effort: "EffortName | None",
     seed: int | None,
+    training: "QatOptions | None" = None,
+    start: "QuantizedSpan | None" = None,
 ) -> "Quantization | None":
     """How to quantize for these recipes; None where nothing is to be quantized.
 
@@ -33,6 +38,8 @@ def asked_quantization(
         method: row of `METHODS`; None for the first.
         effort: of the search; None for `fast`.
         seed: of random draws; None for 0.
+        training: how `qat` trains; None for its defaults.
+        start: what `qat` starts from; None to make it by `ptq`.
 
     Raises:
         InputError: nothing is to be quantized and an option says how, or there are no images.
@@ -48,6 +55,8 @@ def asked_quantization(
             effort=effort or "fast",
             seed=seed or 0,
             method=method or next(iter(METHODS)),
+            training=training,
+            start=start,
         )
     options: dict[str, Any] = {
         "--calibration": calibration,
@@ -62,3 +71,36 @@ def asked_quantization(
         )
         raise InputError(f"{why}; leave {given} out")
     return None
+
+
+def network_and_start(
+    checkpoint: Path,
+    reference: Path | None,
+    *,
+    method: str | None,
+    recipe: str | None,
+    img_range: float | None,
+    rgb_mean: tuple[float, ...] | None,
+) -> "tuple[Loaded, QuantizedSpan | None]":
+    """The float network that is quantized, and the quantized one that `qat` starts from, if it was given.
+
+    Raises:
+        InputError: a checkpoint cannot be used, or is quantized and the method or the recipe is another.
+    """
+    from .sources import load_float_and_quantized, load_network
+
+    if method != "qat":
+        if reference is not None:
+            raise InputError("--reference is for a quantized checkpoint and --method qat; leave it out")
+        return load_network(checkpoint, img_range=img_range, rgb_mean=rgb_mean), None
+    loaded, quantized = load_float_and_quantized(
+        checkpoint, reference, img_range=img_range, rgb_mean=rgb_mean
+    )
+    if quantized is None:
+        return loaded, None
+    start = quantized.quantized
+    if recipe not in (None, start.recipe):
+        raise InputError(
+            f"{checkpoint} was quantized by {start.recipe}; leave --recipe out, or give the float checkpoint"
+        )
+    return loaded, start

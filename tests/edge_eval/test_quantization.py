@@ -115,11 +115,3 @@ def test_costs_are_drawn_one_kind_beside_the_other_and_nothing_is_no_error(tmp_p
     with pytest.raises(InputError, match="exists already"):
         draw_costs(costs, tmp_path / "p.svg", title="t")
     draw_costs(costs[1:], tmp_path / "p.png", title="t")
-
-
-def test_every_method_can_be_loaded() -> None:
-    from importlib import import_module
-
-    for target in METHODS.values():
-        module, _, function = target.partition(":")
-        assert callable(getattr(import_module(module), function))

@@ -1,5 +1,7 @@
 """Crops belong together, depend on seed and step alone, and are shared out without a gap."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +99,47 @@ def test_loss_terms() -> None:
     assert loss(pixel=0, frequency=1) == pytest.approx(0.2 * 8 / 80)
     with pytest.raises(ValueError, match="teacher"):
         training_loss(upscaled, batch_of(0.3), LossWeights(distillation=1))
+
+
+def test_luma_counts_as_the_evaluation_counts_it_and_squares_are_of_grey_levels() -> None:
+    batch = batch_of(0.3)
+    upscaled = batch.hr.clone()
+    upscaled[:, 1] += 0.2
+    luma = 0.2 * 128.553 / 255
+
+    def loss(**weights: Any) -> float:
+        return float(training_loss(upscaled, batch, LossWeights(**weights)))
+
+    assert loss(luma_share=1.0) == pytest.approx(luma)
+    assert loss(luma_share=0.25) == pytest.approx(0.25 * luma + 0.75 * 0.2 / 3)
+    assert loss(distance="squared") == pytest.approx((0.2 * 255) ** 2 / 3)
+    assert loss(distance="squared", luma_share=1.0) == pytest.approx((luma * 255) ** 2)
+    grey = Batch(lr=batch.lr[:, :1], hr=batch.hr[:, :1], teacher=None)
+    assert float(training_loss(upscaled[:, 1:2], grey, LossWeights(luma_share=0.5))) == pytest.approx(0.2)
+
+
+def test_what_lies_in_the_margin_does_not_count() -> None:
+    hr = torch.zeros(1, 3, 8, 8)
+    batch = Batch(lr=torch.zeros(1, 3, 4, 4), hr=hr, teacher=hr + 0.5)
+    upscaled = hr.clone()
+    upscaled[..., :2, :] = 9.0
+    upscaled[..., -2:] = 9.0
+    assert float(training_loss(upscaled, batch, LossWeights(margin=1))) == 0
+    assert float(training_loss(upscaled, batch, LossWeights())) > 1
+    assert float(
+        training_loss(upscaled, batch, LossWeights(pixel=0, distillation=1, margin=1))
+    ) == pytest.approx(0.5)
+
+
+def test_crops_lie_as_they_do_in_the_image_unless_they_are_turned() -> None:
+    image = pair(0)
+    batch = CropSource([image], scale=SCALE, crop=6, turned=False).batch(size=8, seed=0, step=0)
+    pixels = (batch.hr * 255).round().to(torch.uint8)
+    windows = torch.from_numpy(image.hr).unfold(0, 12, SCALE).unfold(1, 12, SCALE).flatten(0, 1)
+    assert all(bool((windows == one).all((1, 2, 3)).any()) for one in pixels)
+    turned = CropSource([image], scale=SCALE, crop=6).batch(size=8, seed=0, step=0)
+    pixels = (turned.hr * 255).round().to(torch.uint8)
+    assert not all(bool((windows == one).all((1, 2, 3)).any()) for one in pixels)
 
 
 class Repeat(torch.nn.Module):

@@ -17,6 +17,7 @@ from models import InputError, SpanConfig
 from models.training import (
     CropSource,
     FoldedSpan,
+    LossWeights,
     ParameterGroup,
     Point,
     TrainingPair,
@@ -234,6 +235,38 @@ def test_every_group_has_its_own_step_size_and_the_average_its_decay() -> None:
         decay = min(0.3, (1 + k) / (10 + k))
         expected = decay * expected + (1 - decay) * value
         assert averages[k] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_group_stays_as_it_is_from_its_end_on() -> None:
+    trained = Affine()
+    seen: list[tuple[float, float]] = []
+
+    def watch(one: nn.Module, _done: float) -> None:
+        if one is trained:
+            seen.append((trained.offset.item(), trained.gain.item()))
+
+    groups = [
+        ParameterGroup(names=("offset",), lr=1e-2, until=0.5),
+        ParameterGroup(names=("gain",), lr=1e-2),
+    ]
+    run(trained, plan=replace(PLAN, steps=8, warm_up=0.0), groups=groups, before_step=watch)
+    offsets, gains = zip(*seen, strict=True)
+    assert len({*offsets[:5]}) == 5 and len({*offsets[4:]}) == 1 and len({*gains}) == 8
+
+
+def test_what_training_was_given_counts_as_a_candidate() -> None:
+    heard: list[Point] = []
+    trained = network()
+    start = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
+    plan = replace(PLAN, validate_first=True, loss=LossWeights(pixel=-1.0))
+    result = run(trained, plan=plan, lr=1e-2, on_validation=heard.append)
+    assert [point.step for point in heard] == [0, 4, 8, 12] and result.best == heard[0]
+    assert all(torch.equal(tensor, start[name]) for name, tensor in result.network.state_dict().items())
+
+
+def test_crops_that_are_all_margin_are_refused() -> None:
+    with pytest.raises(InputError, match=r"nothing is left of crops of 8 LR pixels with a margin of 4"):
+        run(plan=replace(PLAN, loss=LossWeights(margin=4)))
 
 
 def test_wrong_groups_are_refused() -> None:

@@ -1,12 +1,16 @@
 """Post-training quantization of small networks: steps help, runs repeat and resume, bad input is refused."""
 
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from models import InputError, SpanDeploy
+from models.training import engine
 from quantize import quantize_ptq, simulate
 from quantize.calibration import CalibrationSet
 from quantize.graph import IMAGE
@@ -15,7 +19,7 @@ from quantize.quantized import QuantizedSpan
 from quantize.ranges import Sample, best_range, observe
 from quantize.recipe import recipe_named
 from quantize.rewrite import rewrite
-from quantize.rounding import compensated, input_moments, nearest, resettled
+from quantize.rounding import compensated, input_moments, nearest
 
 
 def error_of(quantized: QuantizedSpan, network: SpanDeploy, frame: np.ndarray) -> float:
@@ -53,30 +57,31 @@ def test_mixed_keeps_some_nodes_in_floating_point(network: SpanDeploy, frames: l
 def test_a_stopped_run_goes_on_to_the_same_result(
     network: SpanDeploy, frames: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quantize.ptq.KEEP_EVERY", 1)
     whole = quantize_ptq(network, recipe="w8a8", images=frames, effort="smoke")
+    factor = engine.step_size_factor
 
-    def stop(stage: str, done: int, total: int, detail: str = "") -> None:
-        if stage == "learn" and done == 2:
-            raise KeyboardInterrupt
+    def stop(*arguments: Any) -> float:
+        os.kill(os.getpid(), signal.SIGINT)
+        return factor(*arguments)
 
     state = tmp_path / "state"
-    with pytest.raises(KeyboardInterrupt):
-        quantize_ptq(network, recipe="w8a8", images=frames, effort="smoke", resume=state, progress=stop)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(engine, "step_size_factor", stop)
+        quantize_ptq(network, recipe="w8a8", images=frames, effort="smoke", resume=state)
     assert state.exists()
-    with pytest.raises(InputError, match="is of another run"):
+    with pytest.raises(InputError, match="belongs to another training: .*recipe was"):
         quantize_ptq(network, recipe="w8", images=frames, effort="smoke", resume=state)
     resumed = quantize_ptq(network, recipe="w8a8", images=frames, effort="smoke", resume=state)
     assert resumed.activations == whole.activations
     assert all(torch.equal(w.values, whole.weights[n].values) for n, w in resumed.weights.items())
-    assert not state.exists()
+    assert not state.exists() and resumed.method == "ptq"
 
 
 def test_a_file_that_is_no_state_is_refused(
     network: SpanDeploy, frames: list[np.ndarray], tmp_path: Path
 ) -> None:
     (tmp_path / "state").write_bytes(b"something else")
-    with pytest.raises(InputError, match="is no state of a quantization"):
+    with pytest.raises(InputError, match="is damaged or not the state of a training"):
         quantize_ptq(network, recipe="w8", images=frames, effort="smoke", resume=tmp_path / "state")
 
 
@@ -150,28 +155,10 @@ def test_compensated_rounding_beats_the_nearest(network: SpanDeploy, frames: lis
     assert error(compensated(conv, moments)) < 0.7 * error(nearest(conv))
 
 
-def test_a_small_change_of_integer_weights_is_settled_at_their_scale(network: SpanDeploy) -> None:
-    conv = rewrite(network).conv("block_2.c1_r")
-    inputs = torch.nn.functional.avg_pool2d(torch.randn(4, 8, 40, 40), 5, 1)
-    moments = input_moments(conv, inputs, inputs, torch.ones(4, 8, 36, 36)).rounded
-    start = nearest(conv)
-    same = resettled(start.kernel(), start.bias, start, moments)
-    assert torch.equal(same.values, start.values) and torch.allclose(same.bias, start.bias)
-    moved = start.kernel() + 0.3 * start.scale.view(-1, 1, 1, 1)
-
-    def error(kernel: torch.Tensor, bias: torch.Tensor) -> float:
-        out = torch.nn.functional.conv2d(inputs, kernel - moved, bias - start.bias, padding=1)
-        return float(out.square().mean())
-
-    settled = resettled(moved, start.bias, start, moments)
-    assert torch.equal(settled.scale, start.scale)
-    assert error(settled.kernel(), settled.bias) < 0.5 * error(start.kernel(), start.bias)
-
-
 def test_learning_that_does_harm_is_not_kept(
     network: SpanDeploy, frames: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quantize.learn.WEIGHT_STEP", 20.0)
+    monkeypatch.setattr("quantize.qat.STEP_SIZES", {"kernels": 200.0})
     kept = quantize_ptq(network, recipe="w8a8", images=frames, effort="smoke")
     start = prepare(network, recipe_named("w8a8"), CalibrationSet.of(frames), EFFORTS["smoke"])
     assert kept.provenance.steps == 0

@@ -16,6 +16,7 @@ from models import InputError, SpanConfig, SpanDeploy
 from models.training import LossWeights, TrainingPair, TrainingPlan
 from quantize import load_quantized, quantize_ptq, simulate
 from quantize.kernels import Branches, Folded, TrainedName, trained_as
+from quantize.ptq import EFFORTS
 from quantize.qat import QatResult, QatSettings, parameter_groups, quantize_qat, trainable_from
 from quantize.quantized import QuantizedSpan, QWeight
 
@@ -111,7 +112,9 @@ def test_training_lowers_the_loss_and_gains_on_held_out_images(
     assert [point.step for point in curve] == [0, 20, 40, 60]
     assert curve[-1].loss < curve[1].loss
     assert result.gained_db > 1.5 and result.quantized.method == "qat"
-    assert result.quantized.provenance.steps == result.training.best.step
+    # The search that made the start took steps too.
+    earlier = result.quantized.provenance.steps - result.training.best.step
+    assert earlier in (0, EFFORTS["smoke"].steps)
     assert result.quantized.provenance.source_name == "float"
 
 
@@ -195,13 +198,19 @@ def test_scales_are_frozen_late_and_fixed_ones_never_move(
     assert not fixed & {*trainable.learned_tensors}
 
 
-def test_every_parameter_learns(network: SpanDeploy, frames: list[np.ndarray]) -> None:
-    for trained in ("folded", "branches"):
-        trainable = trainable_from(start_of(network, frames), trained=trained).train()
-        lr = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2) / 255
-        trainable(lr).square().mean().backward()
-        still = [name for name, p in trainable.named_parameters() if p.grad is None or not p.grad.any()]
-        assert still == [], trained
+@pytest.mark.parametrize("trained", ["folded", "branches"])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_parameter_learns(
+    recipe: str, trained: TrainedName, network: SpanDeploy, frames: list[np.ndarray]
+) -> None:
+    trainable = trainable_from(start_of(network, frames, recipe), trained=trained).train()
+    lr = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2) / 255
+    trainable(lr).square().mean().backward()
+    learned = {name: p for name, p in trainable.named_parameters() if p.requires_grad}
+    assert [name for name, p in learned.items() if p.grad is None or not p.grad.any()] == []
+    grouped = [name for group in parameter_groups(trainable, SETTINGS) for name in group.names]
+    assert sorted(grouped) == sorted(learned)
+    assert ("log_scales" in learned) == (recipe != "w8")
 
 
 def test_branches_fold_to_the_weights_they_start_from_and_learn_as_one_convolution() -> None:

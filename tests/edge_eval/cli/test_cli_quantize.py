@@ -1,8 +1,10 @@
 """Quantization on the command line: what is written, that both formats get the same, and what is refused."""
 
 import json
+import os
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,7 +77,7 @@ def test_sensitivity_is_a_table_and_a_picture(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--method", "qat"), "'qat' is not in this version; there is ptq"),
+        (("--method", "other"), "'other' is not in this version; there is ptq, qat"),
         (("--recipe", "fp16"), "'fp16' is not one of"),
         (("--plot", "a.png"), "--plot a.png shows what --sensitivity measures; give that too"),
         (("--sensitivity", "--plot", "a.gif"), "a.gif: a plot's name ends in .png, .svg, .pdf"),
@@ -106,34 +108,30 @@ def test_an_interrupted_search_is_taken_up_or_begun_anew_only_on_request(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from quantize import ptq
+    from models.training import engine
 
-    learn, out = ptq.learn, tmp_path / "q.safetensors"
+    factor, out = engine.step_size_factor, tmp_path / "q.safetensors"
     command = ("quantize", network_file, "--data", calibration, "-o", out)
+    begun: list[float] = []
 
-    def interrupted(*positional: Any, after: Any, **rest: Any) -> None:
-        def stop(steps: int, optimizer: Any) -> None:
-            after(steps, optimizer)
-            raise KeyboardInterrupt
+    def noted(plan: Any, done: float) -> float:
+        begun.append(done)
+        return factor(plan, done)
 
-        learn(*positional, after=stop, **rest)
+    def interrupted(plan: Any, done: float) -> float:
+        os.kill(os.getpid(), signal.SIGINT)
+        return factor(plan, done)
 
-    monkeypatch.setattr(ptq, "KEEP_EVERY", 1)
-    monkeypatch.setattr(ptq, "learn", interrupted)
-    stopped = invoke(*command)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "step_size_factor", interrupted)
+        stopped = invoke(*command)
     assert stopped.exit_code == 130
     assert [path.name for path in tmp_path.iterdir()] == ["q.safetensors.quantizing"]
     assert "give --resume to go on" in refusal(invoke(*command))
-    begun: list[int] = []
-
-    def noted(*positional: Any, done: int, **rest: Any) -> None:
-        begun.append(done)
-        learn(*positional, done=done, **rest)
-
-    monkeypatch.setattr(ptq, "learn", noted)
+    monkeypatch.setattr(engine, "step_size_factor", noted)
     assert invoke(*command, "--resume").exit_code == 0
     assert invoke(*command, "--overwrite").exit_code == 0
-    assert begun == [1, 0]
+    assert begun == [0.5, 0.0, 0.5]
     assert [path.name for path in tmp_path.iterdir()] == ["q.safetensors"]
 
 

@@ -1,0 +1,259 @@
+"""From a float network and a folder of photographs to a network that was trained in its integers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convert.artifact import Source
+from models.errors import InputError
+from models.progress import Progress, silent
+
+from .datasets import Dataset
+from .training_images import read_pairs, split_off
+
+if TYPE_CHECKING:
+    from models.deploy import SpanDeploy
+    from models.training import Point, Processes
+    from quantize.kernels import TrainedName
+    from quantize.ptq import EffortName
+    from quantize.qat import QatResult, QatSettings
+    from quantize.quantized import QuantizedSpan
+
+    from .runner import Frame
+    from .training import Precision
+
+START_SUFFIX = ".start.safetensors"
+"""What is added to a state's name for the network that training started from."""
+
+HELD_OUT = 20
+HELD_OUT_SIDE = 96
+"""How many images are held out where there are enough, and how much of each is looked at, in LR pixels."""
+
+DEFAULT_MINUTES = 60.0
+LUMA_SHARE = 0.7
+MARGIN = 3
+"""LR pixels at a crop's border that do not count: there the float network is off by more than rounding is
+(mean squared error, x4, 8-bit levels: 23, 7.4, 2.9, 1.4 in the first rings; of rounding 2.6)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QatOptions:
+    """What a user may say of a training; None stands for the default.
+
+    Attributes:
+        steps: budget in steps.
+        minutes: budget in time, 60 where neither is given.
+        val: images to choose by; None to hold some of the others out.
+        held_out: how many.
+        trained: the folded weights or branches of Conv3XC.
+        teacher_share: weight of the difference to the float network; the rest goes to the original.
+        batch: crops per step.
+        crop: their side in LR pixels.
+        pace: factor on all step sizes.
+        validate_every: steps between looks at the held-out images.
+        patience: looks without gain after which training ends.
+        device: `auto`, `cpu` or `cuda`.
+        precision: of convolutions.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    val: Dataset | None = None
+    held_out: int | None = None
+    trained: "TrainedName" = "folded"
+    teacher_share: float = 0.5
+    batch: int = 8
+    crop: int = 32
+    pace: float = 1.0
+    validate_every: int = 250
+    patience: int | None = None
+    device: str = "auto"
+    precision: "Precision" = "auto"
+
+    def settings(self, *, seed: int) -> "QatSettings":
+        """As training wants them.
+
+        Raises:
+            InputError: they cannot be used together.
+        """
+        from models.training import LossWeights, TrainingPlan
+        from quantize.qat import QatSettings
+
+        from .training import in_bfloat16
+
+        loss = LossWeights(
+            pixel=1 - self.teacher_share,
+            distillation=self.teacher_share,
+            luma_share=LUMA_SHARE,
+            distance="squared",
+            margin=MARGIN,
+        )
+        plan = TrainingPlan(
+            steps=self.steps,
+            minutes=DEFAULT_MINUTES if self.minutes is None and self.steps is None else self.minutes,
+            batch=self.batch,
+            seed=seed,
+            loss=loss,
+            clip_norm=None,
+            validate_every=self.validate_every,
+            patience=self.patience,
+            bfloat16=in_bfloat16(self.precision, self.device),
+        )
+        return QatSettings(plan=plan, crop=self.crop, trained=self.trained, pace=self.pace)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QatJob:
+    """One quantization-aware training.
+
+    Attributes:
+        network: the float network; left unchanged.
+        source: its checkpoint, for the record.
+        recipe: row of `RECIPES` with integer weights.
+        data: photographs with high resolution; never those of an evaluation.
+        options: how.
+        start: a quantized network to start from; None to make one by PTQ.
+        effort: of that PTQ.
+        seed: of everything drawn at random.
+    """
+
+    network: "SpanDeploy"
+    source: Source
+    recipe: str
+    data: Dataset
+    options: QatOptions
+    start: "QuantizedSpan | None" = None
+    effort: "EffortName" = "fast"
+    seed: int = 0
+
+
+def run_qat(
+    job: QatJob,
+    *,
+    processes: "Processes | None" = None,
+    state: Path | None = None,
+    on_validation: "Callable[[Point, float], None] | None" = None,
+    keep: "Callable[[QuantizedSpan], None] | None" = None,
+    progress: Progress = silent,
+) -> "QatResult":
+    """Train a network in its integers.
+
+    Args:
+        job: what and how.
+        processes: those that share the training; by default as `job.options.device` says.
+        state: where the unfinished training is kept, and gone on with if it is there; None to keep none.
+        on_validation: told of each look at the held-out images, and of what is lost then, in dB.
+        keep: given the best so far, now and then.
+        progress: told of every stage.
+
+    Raises:
+        InputError: images, settings, start or state cannot be used, or training diverged.
+    """
+    from models.training import open_processes
+    from quantize.calibration import CalibrationSet
+    from quantize.qat import quantize_qat
+
+    processes = processes or open_processes(job.options.device)
+    progress = progress if processes.rank == 0 else silent
+    settings = job.options.settings(seed=job.seed)
+    data, val = split(job.data, job.options)
+    training = read_pairs(data, "training images", progress=progress)
+    held_out = read_pairs(val, "held-out images", most=HELD_OUT_SIDE, progress=progress)
+    resume = state is not None and state.is_file()
+    start = _start(job, [pair.lr for pair in training], state, processes, resume=resume, progress=progress)
+    calibration = CalibrationSet.of([pair.lr for pair in training], channels=job.network.config.in_channels)
+    provenance = replace(
+        start.provenance,
+        source_name=job.source.name,
+        source_sha256=job.source.sha256,
+        seed=job.seed,
+        images=len(data),
+        images_sha256=calibration.sha256,
+    )
+    result = quantize_qat(
+        job.network,
+        start,
+        training=training,
+        held_out=held_out,
+        settings=settings,
+        provenance=provenance,
+        identity={"data": data.sha256, "held out": val.sha256, "source": job.source.sha256},
+        state_path=state,
+        resume=resume,
+        processes=processes,
+        on_validation=on_validation,
+        keep=None if keep is None else lambda so_far: keep(so_far.quantized),
+        progress=progress,
+    )
+    if state is not None and result.training.ended != "interrupted" and processes.rank == 0:
+        for file in (state, start_path(state)):
+            file.unlink(missing_ok=True)
+    return result
+
+
+def split(data: Dataset, options: QatOptions) -> tuple[Dataset, Dataset]:
+    """The images to train on and those to choose by: the last of each of as many runs of images.
+
+    Neighbours in a folder are often of one scene, so that the middle of a run has more relatives beside it.
+
+    Raises:
+        InputError: too few are left.
+    """
+    if options.val is not None:
+        return data, options.val
+    count = len(data)
+    held_out = options.held_out or max(1, min(HELD_OUT, count // 3))
+    if held_out >= count:
+        raise InputError(
+            f"cannot hold out {held_out} of {count} images; hold out at least 1 and leave some, "
+            "or give a folder of others with --val"
+        )
+    return split_off(data, {(k + 1) * count // held_out - 1 for k in range(held_out)})
+
+
+def start_path(state: Path) -> Path:
+    """Where the network that an unfinished training started from is kept."""
+    return state.with_name(state.stem + START_SUFFIX)
+
+
+def _start(
+    job: QatJob,
+    frames: "list[Frame]",
+    state: Path | None,
+    processes: "Processes",
+    *,
+    resume: bool,
+    progress: Progress,
+) -> "QuantizedSpan":
+    """The quantized network to start from: as it was if this is resumed, as given, or made by PTQ.
+
+    Of several processes the first makes it and the others read it.
+    """
+    import torch
+
+    from quantize import load_quantized, quantize_ptq
+
+    if state is not None and resume:
+        return load_quantized(start_path(state))
+    start = job.start
+    if processes.world > 1 and state is None:
+        raise InputError("several processes need a file to share a state in; use span-edge quantize")
+    if start is None and processes.rank == 0:
+        start = quantize_ptq(
+            job.network,
+            recipe=job.recipe,
+            images=frames,
+            effort=job.effort,
+            seed=job.seed,
+            source_name=job.source.name,
+            source_sha256=job.source.sha256,
+            progress=progress,
+        )
+    if state is None:
+        assert start is not None
+        return start
+    if processes.rank == 0 and start is not None:
+        start.save(start_path(state), overwrite=True)
+    processes.sum(torch.zeros(1, device=processes.device))
+    return load_quantized(start_path(state))
