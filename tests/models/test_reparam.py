@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from edge_eval.tolerances import limit
 from models import NETWORKS, Conv3XC, Span, SpanConfig, SpanDeploy, fold_conv3xc, folded_state, reparameterize
 from models.reparam import add_pointwise, chain_pointwise_first, chain_pointwise_last
 
-F64_RELATIVE = 1e-10
-F32_RELATIVE = 1e-5
+F64_RELATIVE, F32_RELATIVE = limit("fold_float64"), limit("fold_float32")
 
 
 def relative(one: torch.Tensor, two: torch.Tensor) -> float:
@@ -37,7 +37,7 @@ def test_chain_pointwise_first() -> None:
     point, shift = drawn(4, 3, 1, 1, seed=3), drawn(4, seed=4)
     chained = functional.conv2d(functional.conv2d(x, point, shift), kernel, bias)
     folded = functional.conv2d(x, *chain_pointwise_first(kernel, bias, point, shift))
-    assert relative(folded, chained) < 1e-13
+    assert relative(folded, chained) < limit("fold_step_float64")
 
 
 def test_chain_pointwise_last() -> None:
@@ -45,7 +45,7 @@ def test_chain_pointwise_last() -> None:
     point, shift = drawn(4, 5, 1, 1, seed=3), drawn(4, seed=4)
     chained = functional.conv2d(functional.conv2d(x, kernel, bias, padding=1), point, shift)
     folded = functional.conv2d(x, *chain_pointwise_last(kernel, bias, point, shift), padding=1)
-    assert relative(folded, chained) < 1e-13
+    assert relative(folded, chained) < limit("fold_step_float64")
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])
@@ -54,7 +54,7 @@ def test_add_pointwise(size: int) -> None:
     point, shift = drawn(5, 3, 1, 1, seed=3), drawn(5, seed=4)
     added = functional.conv2d(x, kernel, bias, padding=size // 2) + functional.conv2d(x, point, shift)
     folded = functional.conv2d(x, *add_pointwise(kernel, bias, point, shift), padding=size // 2)
-    assert relative(folded, added) < 1e-13
+    assert relative(folded, added) < limit("fold_step_float64")
 
 
 @pytest.mark.parametrize(("in_channels", "out_channels"), [(3, 8), (8, 3), (4, 4), (1, 2)])
@@ -72,7 +72,7 @@ def test_padding_after_the_first_pointwise_would_not_fold() -> None:
     wrong = conv.conv[2](conv.conv[1](functional.pad(conv.conv[0](x), (1, 1, 1, 1)))) + conv.sk(x)
     folded = functional.conv2d(x, *fold_conv3xc(conv), padding=1)
     assert relative(folded[..., 1:-1, 1:-1], wrong[..., 1:-1, 1:-1]) < F64_RELATIVE
-    assert relative(folded, wrong) > 1e-2
+    assert relative(folded, wrong) > limit("fold_negative_control")
 
 
 def test_gradients_flow_through_the_fold() -> None:
