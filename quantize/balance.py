@@ -138,17 +138,21 @@ def balance(network: SpanNodes, lr_nchw: Tensor) -> None:
             factor = _even_factors([samples[name] for name in group])
         with torch.no_grad():
             scale_channels(network, group, factor)
-    with torch.no_grad():
-        mixed = network.mixed[-1]
-        kept: dict[str, Tensor] = {}
-        network.run(
-            lr_nchw, tensor=lambda name, value: kept.setdefault(name, value) if name == mixed else value
-        )
-        features = kept[mixed].double()
-        (reader,) = network.consumers(mixed)
-        kernel = network.conv(reader.name).weight.double()
-        moments = torch.einsum("nchw,ndhw->cd", features, features) / (features.numel() / features.shape[1])
-        mix_channels(network, spreading_matrix(moments, torch.einsum("ocuv,oduv->cd", kernel, kernel)))
+    if network.mixed:
+        _mix(network, lr_nchw)
+
+
+@torch.no_grad()
+def _mix(network: SpanNodes, lr_nchw: Tensor) -> None:
+    """Spread strong components of `network.mixed` over all channels."""
+    mixed = network.mixed[-1]
+    kept: dict[str, Tensor] = {}
+    network.run(lr_nchw, tensor=lambda name, value: kept.setdefault(name, value) if name == mixed else value)
+    features = kept[mixed].double()
+    (reader,) = network.consumers(mixed)
+    kernel = network.conv(reader.name).weight.double()
+    moments = torch.einsum("nchw,ndhw->cd", features, features) / (features.numel() / features.shape[1])
+    mix_channels(network, spreading_matrix(moments, torch.einsum("ocuv,oduv->cd", kernel, kernel)))
 
 
 def _even_factors(samples: Sequence[Sample]) -> Tensor:

@@ -154,8 +154,8 @@ def prepare(
     crops = calibration.crops(plan.crops, plan.side)
     balance(nodes, crops)
     samples = observe(nodes, crops, seed=calibration.seed, progress=progress)
-    edges = observe(nodes, calibration.hard_edges(plan.edges, plan.side), seed=calibration.seed)
-    activations = choose_ranges(nodes, recipe, samples, edges)
+    hard = calibration.hard_edges(plan.edges, plan.side)
+    activations = choose_ranges(nodes, recipe, samples, observe(nodes, hard, seed=calibration.seed))
     float_nodes: tuple[str, ...] = ()
     if recipe.mixed:
         float_nodes, activations = choose_float_nodes(nodes, activations, samples)

@@ -43,6 +43,9 @@ NEAR = 0.12
 SCALES_TRIED = 49
 """How many scales of a sigmoid's input are tried."""
 
+AT_ONCE = 6
+"""Crops that are run with all gradients kept: what memory allows."""
+
 MOST_VALUES = 200_000
 """How many of a tensor's values are enough to compare scales by."""
 
@@ -74,20 +77,29 @@ def observe(
         progress: told after every direction.
     """
     generator = torch.Generator().manual_seed(seed)
-    kept: dict[str, Tensor] = {}
-    weights: dict[str, Tensor] = {}
-    for probe in range(2 * probes):
-        kept = _run_with_gradients(network, lr_nchw)
-        out = list(kept.values())[-1]
-        direction = _direction(out, on_luma=probe % 2 == 0, generator=generator)
-        torch.autograd.backward(out, direction)
-        pixels = out.shape[0] * out.shape[2] * out.shape[3]
-        for name, value in kept.items():
-            assert value.grad is not None
-            share = value.grad.square() * (255**2 / probes / pixels)
-            weights[name] = weights[name] + share if name in weights else share
-        progress("observe", probe + 1, 2 * probes)
-    return {name: Sample(values=kept[name].detach(), weights=weights[name]) for name in kept}
+    parts = torch.split(lr_nchw, AT_ONCE)
+    kept: dict[str, list[Tensor]] = {}
+    weights: dict[str, list[Tensor]] = {}
+    for number, part in enumerate(parts):
+        for probe in range(2 * probes):
+            seen = _run_with_gradients(network, part)
+            out = list(seen.values())[-1]
+            direction = _direction(out, on_luma=probe % 2 == 0, generator=generator)
+            torch.autograd.backward(out, direction)
+            pixels = len(lr_nchw) * out.shape[2] * out.shape[3]
+            for name, value in seen.items():
+                assert value.grad is not None
+                share = value.grad.square_().mul_(255**2 / probes / pixels)
+                if probe == 0:
+                    kept.setdefault(name, []).append(value.detach())
+                    weights.setdefault(name, []).append(share)
+                else:
+                    weights[name][-1] += share
+            progress("observe", 2 * probes * number + probe + 1, 2 * probes * len(parts))
+    return {
+        name: Sample(values=torch.cat(kept.pop(name)), weights=torch.cat(weights.pop(name)))
+        for name in [*kept]
+    }
 
 
 def _run_with_gradients(network: SpanNodes, lr_nchw: Tensor) -> dict[str, Tensor]:
