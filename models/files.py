@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -130,3 +131,16 @@ def _move_into_place(new: Path, path: Path, scratch: Path) -> None:
     except OSError:
         aside.replace(path)
         raise
+
+
+def in_fixed_order(safetensors: bytes) -> bytes:
+    """The same safetensors content with its metadata in the order of their names: equal content, equal hash.
+
+    The library writes metadata in an order that differs from process to process.
+    """
+    length = int.from_bytes(safetensors[:8], "little")
+    header = json.loads(safetensors[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + safetensors[8 + length :]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from models.config import SpanConfig
 from models.errors import InputError
-from models.files import written_whole
+from models.files import in_fixed_order, written_whole
 
 from .graph import Node, SpanNodes
 from .recipe import RecipeName
@@ -151,7 +151,7 @@ class QuantizedSpan:
         )
         with written_whole(path, overwrite=overwrite) as scratch:
             # By Python and not by `save_file`, which lets nobody but the owner read what it writes.
-            scratch.write_bytes(content)
+            scratch.write_bytes(in_fixed_order(content))
 
 
 def load_quantized(path: Path) -> QuantizedSpan:

@@ -128,3 +128,20 @@ def test_a_folder_that_cannot_be_copied_whole_is_one_short_line(tmp_path):
     with pytest.raises(InputError, match=message), written_whole(out):
         raise shutil.Error([("a", "b", "No space left on device")])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_equal_tensors_and_metadata_are_equal_bytes(tmp_path: Path) -> None:
+    import torch
+    from safetensors import safe_open
+    from safetensors.torch import save
+
+    from models.files import in_fixed_order
+
+    tensors = {"a": torch.arange(3), "b": torch.ones(2, 2)}
+    told = {f"key {number}": "ä" * number for number in range(12)}
+    files = {in_fixed_order(save(tensors, metadata=told)) for _ in range(8)}
+    assert len(files) == 1
+    (tmp_path / "x.safetensors").write_bytes(files.pop())
+    with safe_open(tmp_path / "x.safetensors", framework="pt") as file:
+        assert file.metadata() == told
+        assert all(torch.equal(file.get_tensor(name), tensor) for name, tensor in tensors.items())

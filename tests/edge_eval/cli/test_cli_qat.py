@@ -128,7 +128,7 @@ def test_training_goes_on_from_a_quantized_checkpoint(
         (("--hold-out", 2), "cannot hold out 2 of 2 images"),
         (("--sensitivity",), "--sensitivity measures what ptq made of the images"),
         (("--minutes", 3), "either a number of steps or a number of minutes"),
-        (("--crop", 30), "too small for crops of 30"),
+        (("--crop", 40), "too small for crops of 40"),
         (("--val", "absent"), "absent does not exist"),
         (("--method", "ptq"), "only quantization-aware training takes"),
         (("--method", "other"), "'other' is not in this version; there is ptq, qat"),
