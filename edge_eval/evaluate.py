@@ -278,7 +278,7 @@ def _fits(runner: Runner, sample: Sample, tile: tuple[int, int] | None) -> bool:
     """Whether the sample is as large as the size at which the runner would run it."""
     height, width = sample.lr.shape[:2]
     tile_hw = tile_for(runner, (height, width), tile)
-    return height >= tile_hw[0] and width >= tile_hw[1]
+    return bool(height >= tile_hw[0] and width >= tile_hw[1])
 
 
 def _outputs(

@@ -69,7 +69,7 @@ class MilRunner:
     def any_size(self) -> "MilRunner | None":
         """The same file on images of any size, which no device would run; see `mil.with_any_size`."""
         program = with_any_size(self.program)
-        return program and MilRunner(self._path, threads=self.threads, program=program)
+        return None if program is None else MilRunner(self._path, threads=self.threads, program=program)
 
     def _single(self, features: tuple[Feature, ...], what: str) -> Feature:
         names = [feature.name for feature in features]

@@ -79,8 +79,8 @@ def train(
         raise InputError("there is no image to validate on; hold out at least one")
     if 2 * plan.loss.margin >= crops.crop:
         raise InputError(
-            f"nothing is left of crops of {crops.crop} LR pixels with a margin of {plan.loss.margin} that does "
-            f"not count; give crops of at least {2 * plan.loss.margin + 1}"
+            f"nothing is left of crops of {crops.crop} LR pixels with a margin of {plan.loss.margin} that "
+            f"does not count; give crops of at least {2 * plan.loss.margin + 1}"
         )
     run = _Run(
         network,

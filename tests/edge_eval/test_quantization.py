@@ -8,7 +8,7 @@ from PIL import Image
 
 from edge_eval.agreement import Agreement
 from edge_eval.datasets import Sample, bundled_photographs, open_dataset
-from edge_eval.quantization import METHODS, open_calibration, refuse_shared_images
+from edge_eval.quantization import open_calibration, refuse_shared_images
 from edge_eval.quantized_file import is_quantized
 from edge_eval.report_data import AgreementFigures, record_of
 from edge_eval.report_text import agreement_text
