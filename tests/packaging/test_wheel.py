@@ -16,10 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("models", "quantize", "convert", "edge_eval")
 
 
-def span_edge(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+def span_edge(*arguments: object, code: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The installed command, which has to end with `code`."""
     command = [str(Path(sys.executable).with_name("span-edge")), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
     assert done.returncode == code, done.stdout + done.stderr
     return done
 
@@ -50,6 +50,8 @@ def test_package_data_is_in_the_wheel() -> None:
     assert {f"{name}/py.typed" for name in PACKAGES} <= files
     assert "edge_eval/templates/report.html.j2" in files
     assert not [file for file in files if file.startswith("tests")]
+    for name in ("span_x2_ch28", "span_x4_ch28"):
+        assert {f"models/bundled/{name}{suffix}" for suffix in (".safetensors", ".json", ".md")} <= files
 
 
 def test_version_and_help() -> None:
@@ -66,12 +68,12 @@ def test_convert_then_upscale(checkpoint: Path, tmp_path: Path) -> None:
     assert Image.open(tmp_path / "big" / "photo.png").size == (100, 120)
 
 
-def test_run_with_the_photographs_that_are_installed(checkpoint: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    span_edge("run", checkpoint, "--recipes", "fp16", "--size", "64x64", "--runs", 1, "--out", out)
-    statuses = [step["status"] for step in json.loads((out / "run.json").read_text())["artifacts"]]
-    assert statuses == ["OK", "OK"]
-    assert (out / "report.html").is_file()
+def test_the_first_command_needs_nothing(tmp_path: Path) -> None:
+    done = span_edge("run", cwd=tmp_path)
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert [step["status"] for step in record["artifacts"]] == ["OK"] * 5
+    assert record["checkpoint"]["name"] == "span_x4_ch28" and record["data"]["name"] == "skimage-evaluation"
+    assert "report: out/report.html" in done.stdout and (tmp_path / "out" / "report.html").is_file()
 
 
 def test_bad_input_is_one_line() -> None:
