@@ -9,8 +9,12 @@ from typing import Any
 
 KNOWN_MESSAGES = {
     # Apple tested coremltools 9.0 up to torch 2.7 and TensorFlow 2.12; ours are newer, and our tests compare
-    # the results.
-    "coremltools": ("has not been tested with coremltools", "Failed to load _ML"),
+    # the results. scikit-learn comes with the extra `compare`; its models are not converted here.
+    "coremltools": (
+        "has not been tested with coremltools",
+        "Failed to load _ML",
+        "Disabling scikit-learn conversion",
+    ),
     # Kernels for accelerators that a conversion does not use.
     "torchao": ("Failed to load ",),
     "torch.utils._pytree": ("KernelPreference",),
