@@ -154,8 +154,10 @@ def prepare(
     crops = calibration.crops(plan.crops, plan.side)
     balance(nodes, crops)
     samples = observe(nodes, crops, seed=calibration.seed, progress=progress)
-    hard = calibration.hard_edges(plan.edges, plan.side)
-    activations = choose_ranges(nodes, recipe, samples, observe(nodes, hard, seed=calibration.seed))
+    activations: dict[str, QParams] = {}
+    if recipe.activation_bits is not None:
+        hard = calibration.hard_edges(plan.edges, plan.side)
+        activations = choose_ranges(nodes, recipe, samples, observe(nodes, hard, seed=calibration.seed))
     float_nodes: tuple[str, ...] = ()
     if recipe.mixed:
         float_nodes, activations = choose_float_nodes(nodes, activations, samples)
@@ -223,9 +225,7 @@ def round_weights(
 def choose_ranges(
     nodes: SpanNodes, recipe: Recipe, samples: Mapping[str, Sample], edges: Mapping[str, Sample]
 ) -> dict[str, QParams]:
-    """Scale and zero point of every tensor; none where the recipe leaves activations in floating point."""
-    if recipe.activation_bits is None:
-        return {}
+    """Scale and zero point of every tensor, for a recipe with integer activations."""
     dtype: Literal["int8", "int16"] = "int8" if recipe.activation_bits == 8 else "int16"
     tensors = [Node(name=IMAGE, op="center", inputs=()), *nodes.nodes]
     found = {

@@ -37,7 +37,7 @@ def save_state(state: SavedState, path: Path) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     flat = {
         f"{part}:{name}": tensor.detach().cpu().clone().contiguous()
@@ -45,8 +45,10 @@ def save_state(state: SavedState, path: Path) -> None:
         for name, tensor in tensors.items()
     }
     text = json.dumps({"version": VERSION, "identity": state.identity, "record": state.record})
+    content = save(flat, metadata={STATE_KEY: text})
     with written_whole(path, overwrite=True) as scratch:
-        save_file(flat, scratch, metadata={STATE_KEY: text})
+        # By Python and not by `save_file`, which tells of a full disk by an error of its own.
+        scratch.write_bytes(content)
 
 
 def load_state(path: Path, identity: Mapping[str, Any]) -> SavedState:
