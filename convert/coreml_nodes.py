@@ -215,6 +215,14 @@ def _center(made: _Emitter, node: Node, label: str) -> Any:
     return made.build.scaled_tanh(x=x, alpha=made.float(0.5), beta=made.float(0.5), name=label)
 
 
+def _tanh(made: _Emitter, node: Node, label: str) -> Any:
+    return made.build.tanh(x=made.real[node.inputs[0]], name=label)
+
+
+def _plus_one(made: _Emitter, node: Node, label: str) -> Any:
+    return made.build.add(x=made.real[node.inputs[0]], y=made.float(1), name=label)
+
+
 def _mul(made: _Emitter, node: Node, label: str) -> Any:
     gates = [name for name in node.inputs if name in made.fused]
     if gates:
@@ -241,6 +249,8 @@ EMITTERS: dict[OpName, Callable[[_Emitter, Node, str], Any]] = {
     "conv2d": _conv2d,
     "sigmoid": _sigmoid,
     "center": _center,
+    "tanh": _tanh,
+    "plus_one": _plus_one,
     "mul": _mul,
     "add": _add,
     "concat": _concat,

@@ -34,6 +34,7 @@ VERSIONS: dict[tuple[str, str], int] = {
     ("DEPTHWISE_CONV_2D", "int16"): 5,
     ("LOGISTIC", "int8"): 2,
     ("LOGISTIC", "int16"): 3,
+    ("TANH", "int8"): 2,
     ("MUL", "int8"): 2,
     ("MUL", "int16"): 4,
     ("ADD", "int8"): 2,
@@ -289,6 +290,26 @@ def _center(made: _Emitter, node: Node, inputs: list[int], integer: bool) -> Non
     made.run("SUB", [inputs[0], constant], made.result(node, made.channels(inputs[0]), integer), options)
 
 
+def _tanh(made: _Emitter, node: Node, inputs: list[int], integer: bool) -> None:
+    """TANH, whose table holds any scale."""
+    made.run("TANH", inputs, made.result(node, made.channels(inputs[0]), integer))
+
+
+def _plus_one(made: _Emitter, node: Node, inputs: list[int], integer: bool) -> None:
+    """ADD of the constant 1, a whole number of the input's steps."""
+    if integer:
+        scale = made.graph.scale_of(inputs[0])[0]
+        steps = round(1 / scale)
+        if steps > 255 or abs(steps * scale - 1) > 1e-6:
+            raise ConversionError(f"{node.name}: 1 is not a whole number of steps of {scale:g}, 255 at most")
+        one = np.array([steps - 128], dtype=np.int8)
+        constant = made.constant(f"{node.name}/one", one, [scale], -128)
+    else:
+        constant = made.constant(f"{node.name}/one", np.array([1], dtype=np.float32))
+    options = SCHEMA.AddOptionsT()
+    made.run("ADD", [inputs[0], constant], made.result(node, made.channels(inputs[0]), integer), options)
+
+
 def _add(made: _Emitter, node: Node, inputs: list[int], integer: bool) -> None:
     """ADD; of 16-bit integers at any scale, not only at powers of two."""
     options = SCHEMA.AddOptionsT()
@@ -336,6 +357,8 @@ EMITTERS: dict[OpName, Callable[[_Emitter, Node, list[int], bool], None]] = {
     "conv2d": _conv2d,
     "sigmoid": _sigmoid,
     "center": _center,
+    "tanh": _tanh,
+    "plus_one": _plus_one,
     "mul": _mul,
     "add": _add,
     "concat": _concat,

@@ -76,11 +76,12 @@ def layer_errors(
     import torch
 
     from quantize.quantized import simulate
+    from quantize.recipe import recipe_named
     from quantize.rewrite import rewrite
 
     crop = _middle(frame)
     lr = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)[None])).float() / 255
-    nodes = rewrite(network)
+    nodes = rewrite(network, activation_bits=recipe_named(quantized.recipe).activation_bits)
     rewriting = _Rewriting(
         scaled=frozenset(name for group in nodes.scaled for name in group), mixed=frozenset(nodes.mixed)
     )

@@ -10,7 +10,7 @@ from models.errors import InputError
 from models.progress import Progress, silent
 
 from .datasets import Dataset
-from .training_images import read_pairs, split_off
+from .training_images import read_pairs, split_off, with_smaller
 
 if TYPE_CHECKING:
     from models.deploy import SpanDeploy
@@ -31,6 +31,9 @@ HELD_OUT_SIDE = 96
 """How many images are held out where there are enough, and how much of each is looked at, in LR pixels."""
 
 DEFAULT_MINUTES = 60.0
+SMALLER = (0.7, 0.5)
+"""Sizes at which photographs are trained on beside their own, as parts of it."""
+
 LUMA_SHARE = 0.7
 MARGIN = 3
 """LR pixels at a crop's border that do not count: there the float network is off by more than rounding is
@@ -51,6 +54,7 @@ class QatOptions:
         batch: crops per step.
         crop: their side in LR pixels.
         pace: factor on all step sizes.
+        smaller: sizes at which photographs are used beside their own, as parts of it.
         validate_every: steps between looks at the held-out images.
         patience: looks without gain after which training ends.
         device: `auto`, `cpu` or `cuda`.
@@ -65,7 +69,8 @@ class QatOptions:
     teacher_share: float = 0.5
     batch: int = 8
     crop: int = 32
-    pace: float = 1.0
+    pace: float = 0.3
+    smaller: tuple[float, ...] = SMALLER
     validate_every: int = 250
     patience: int | None = None
     device: str = "auto"
@@ -159,10 +164,15 @@ def run_qat(
     settings = job.options.settings(seed=job.seed)
     data, val = split(job.data, job.options)
     training = read_pairs(data, "training images", progress=progress)
-    held_out = read_pairs(val, "held-out images", most=HELD_OUT_SIDE, progress=progress)
     resume = state is not None and state.is_file()
     start = _start(job, [pair.lr for pair in training], state, processes, resume=resume, progress=progress)
     calibration = CalibrationSet.of([pair.lr for pair in training], channels=job.network.config.in_channels)
+    smaller, scale = job.options.smaller, job.network.config.upscale
+    training = with_smaller(
+        training, smaller, scale=scale, least=settings.crop, stage="smaller images", progress=progress
+    )
+    held_out = read_pairs(val, "held-out images", most=HELD_OUT_SIDE, progress=progress)
+    held_out = with_smaller(held_out, smaller, scale=scale, least=16, stage="smaller held-out images")
     provenance = replace(
         start.provenance,
         source_name=job.source.name,
@@ -178,7 +188,12 @@ def run_qat(
         held_out=held_out,
         settings=settings,
         provenance=provenance,
-        identity={"data": data.sha256, "held out": val.sha256, "source": job.source.sha256},
+        identity={
+            "data": data.sha256,
+            "held out": val.sha256,
+            "smaller": list(smaller),
+            "source": job.source.sha256,
+        },
         state_path=state,
         resume=resume,
         processes=processes,

@@ -38,6 +38,7 @@ def costs_of(
     from quantize.balance import balance
     from quantize.calibration import CalibrationSet
     from quantize.ptq import EFFORTS
+    from quantize.recipe import recipe_named
     from quantize.rewrite import rewrite
     from quantize.sensitivity import measure_costs
 
@@ -45,7 +46,7 @@ def costs_of(
     calibration = CalibrationSet.of(frames, channels=network.config.in_channels, seed=plan.seed)
     effort = EFFORTS[plan.effort]
     crops = calibration.crops(effort.crops, effort.side)
-    nodes = rewrite(network)
+    nodes = rewrite(network, activation_bits=recipe_named(quantized.recipe).activation_bits)
     balance(nodes, crops)
     return measure_costs(quantized, nodes, crops, progress=progress)
 

@@ -1,12 +1,13 @@
 """The images that training reads, and those that it holds out to choose by."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from models.progress import Progress, silent
 
 from .datasets import Dataset
+from .resize import downscale, imresize, modcrop
 
 if TYPE_CHECKING:
     from models.training import TrainingPair
@@ -49,3 +50,38 @@ def read_pairs(
         pairs.append(TrainingPair(name=sample.name, lr=lr, hr=hr))
         progress(stage, done, len(dataset), sample.name)
     return tuple(pairs)
+
+
+def with_smaller(
+    pairs: "Sequence[TrainingPair]",
+    factors: Iterable[float],
+    *,
+    scale: int,
+    least: int,
+    stage: str,
+    progress: Progress = silent,
+) -> "tuple[TrainingPair, ...]":
+    """The pairs, and each again as a photograph made smaller, from which low resolution is made anew.
+
+    Photographs are compressed, blurred and noisy pixel by pixel; made smaller they are not, and hold finer
+    detail. A network that is trained on both is not drawn to the flaws of one collection.
+
+    Args:
+        pairs: without a teacher's output.
+        factors: sizes, as parts of the pair's own, below 1.
+        scale: HR pixels per LR pixel.
+        least: shortest side in LR pixels; smaller images are left out.
+        stage: what `progress` is told is being made.
+        progress: told after each pair.
+    """
+    from models.training import TrainingPair
+
+    made, factors = list(pairs), tuple(factors)
+    for done, pair in enumerate(pairs, start=1):
+        for factor in factors:
+            if factor * min(pair.hr.shape[:2]) < scale * least:
+                continue
+            hr = modcrop(imresize(pair.hr, factor), scale)
+            made.append(TrainingPair(name=f"{pair.name} x{factor:g}", lr=downscale(hr, scale), hr=hr))
+        progress(stage, done, len(pairs), pair.name)
+    return tuple(made)

@@ -132,12 +132,8 @@ def balance(network: SpanNodes, lr_nchw: Tensor) -> None:
     """
     for group in network.scaled:
         samples = observe(network, lr_nchw, probes=1)
-        if _is_attention(network, group[0]):
-            factor = _whole_factors(samples[group[0]].values)
-        else:
-            factor = _even_factors([samples[name] for name in group])
         with torch.no_grad():
-            scale_channels(network, group, factor)
+            scale_channels(network, group, _even_factors([samples[name] for name in group]))
     if network.mixed:
         _mix(network, lr_nchw)
 
@@ -160,14 +156,3 @@ def _even_factors(samples: Sequence[Sample]) -> Tensor:
     ranges = torch.stack([channel_ranges(sample).log() for sample in samples])
     wanted = ranges.amax(1, keepdim=True) - ranges
     return wanted.mean(0).exp()
-
-
-def _is_attention(network: SpanNodes, name: str) -> bool:
-    source = next(node.inputs[0] for node in network.nodes if node.name == name)
-    return any(node.name == source and node.op == "sigmoid" for node in network.nodes)
-
-
-def _whole_factors(attention: Tensor) -> Tensor:
-    """Whole factors under which a sigmoid's integers, 1/256 each and centred, stay whole and within 127."""
-    largest = attention.abs().amax((0, 2, 3)) * 256
-    return (127 / largest.clamp(min=1)).floor().clamp(1, 8)

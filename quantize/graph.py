@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from models.config import SpanConfig
 
-OpName = Literal["conv2d", "sigmoid", "center", "mul", "add", "concat", "pixel_shuffle"]
+OpName = Literal["conv2d", "sigmoid", "center", "tanh", "plus_one", "mul", "add", "concat", "pixel_shuffle"]
 
 IMAGE = "image"
 """The graph's input tensor: (N, C, H, W) in [0, 1]."""
@@ -31,8 +31,8 @@ class Node:
     Attributes:
         name: its name, and its output tensor's.
         op: `conv2d` (stride 1, zero padding of half the kernel, with bias, weights under the node's name),
-            `sigmoid`, `center` (minus 0.5), `mul`, `add` (of two tensors of one shape), `concat` (over
-            channels), `pixel_shuffle` (by the config's upscale, PyTorch's channel order).
+            `sigmoid`, `center` (minus 0.5), `tanh`, `plus_one`, `mul`, `add` (of two tensors of one shape),
+            `concat` (over channels), `pixel_shuffle` (by the config's upscale, PyTorch's channel order).
         inputs: names of tensors.
     """
 
@@ -132,6 +132,10 @@ class SpanNodes(nn.Module):
                 out = given[0].sigmoid()
             case "center":
                 out = given[0] - 0.5
+            case "tanh":
+                out = given[0].tanh()
+            case "plus_one":
+                out = given[0] + 1
             case "mul":
                 out = given[0] * given[1]
             case "add":

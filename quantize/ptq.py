@@ -19,16 +19,16 @@ from models.progress import Progress, silent
 
 from .balance import balance
 from .calibration import CalibrationSet, Frame
-from .graph import IMAGE, UPSCALED, Node, SpanNodes
+from .graph import IMAGE, UPSCALED, SpanNodes
 from .quantized import Provenance, QParams, QuantizedSpan, QWeight, plain_conv
-from .ranges import Sample, before_sigmoid, best_range, observe
+from .ranges import Sample, observe
 from .recipe import Recipe, recipe_named
 from .rewrite import MASK, rewrite
 from .rounding import compensated, input_moments, nearest
+from .scales import AFTER_TABLE, TABLES, choose_ranges
 from .sensitivity import choose_float_nodes
 
 EffortName = Literal["smoke", "fast", "best"]
-PIXEL = 1 / 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +55,6 @@ EFFORTS: dict[EffortName, Effort] = {
     "fast": Effort(crops=24, edges=6, side=48, steps=0, batch=4),
     "best": Effort(crops=24, edges=6, side=48, steps=280, batch=4),
 }
-
-FIXED_SCALES: dict[str, dict[str, tuple[float, int]]] = {
-    "int8": {"sigmoid": (1 / 256, -128), "center": (1 / 256, 0), "pixels": (PIXEL, -128)},
-    "int16": {"sigmoid": (1 / 32768, 0), "center": (1 / 32768, 0), "pixels": (PIXEL / 64, 0)},
-}
-"""Scale and zero point that a kernel or the file's edge dictates; TFLite's LOGISTIC has no others."""
 
 
 def quantize_ptq(
@@ -150,7 +144,7 @@ def prepare(
     progress: Progress = silent,
 ) -> Start:
     """Everything before learning: rewrite, balance, ranges, rounded weights."""
-    nodes = rewrite(network)
+    nodes = rewrite(network, activation_bits=recipe.activation_bits)
     crops = calibration.crops(plan.crops, plan.side)
     balance(nodes, crops)
     samples = observe(nodes, crops, seed=calibration.seed, progress=progress)
@@ -175,7 +169,7 @@ def _fingerprint(network: SpanDeploy) -> str:
 def fixed_names(nodes: SpanNodes) -> frozenset[str]:
     """Convolutions whose weights are exact already, and tensors whose scale is dictated."""
     names = {IMAGE, MASK, UPSCALED, *(node.inputs[0] for node in nodes.nodes if node.name == UPSCALED)}
-    tensors = {node.name for node in nodes.nodes if node.op in ("sigmoid", "center")}
+    tensors = {node.name for node in nodes.nodes if node.op in TABLES or node.op in AFTER_TABLE}
     return frozenset(names - set(nodes.conv_names()) | tensors | exact_convs(nodes))
 
 
@@ -220,43 +214,6 @@ def round_weights(
         nodes.run(samples[IMAGE].values, weight=weight, tensor=keep)
     progress("round weights", len(names), len(names))
     return weights
-
-
-def choose_ranges(
-    nodes: SpanNodes, recipe: Recipe, samples: Mapping[str, Sample], edges: Mapping[str, Sample]
-) -> dict[str, QParams]:
-    """Scale and zero point of every tensor, for a recipe with integer activations."""
-    dtype: Literal["int8", "int16"] = "int8" if recipe.activation_bits == 8 else "int16"
-    tensors = [Node(name=IMAGE, op="center", inputs=()), *nodes.nodes]
-    found = {
-        node.name: _qparams(node, nodes, samples[node.name], edges[node.name], dtype) for node in tensors
-    }
-    for node in nodes.nodes:
-        if node.op == "sigmoid" and dtype == "int8":
-            (source,) = node.inputs
-            found[source] = before_sigmoid(
-                found[source], samples[source], samples[node.name], sigmoid=found[node.name]
-            )
-    return found
-
-
-def _qparams(
-    node: Node, nodes: SpanNodes, sample: Sample, edges: Sample, dtype: Literal["int8", "int16"]
-) -> QParams:
-    fixed = FIXED_SCALES[dtype]
-    if node.name in (IMAGE, MASK, UPSCALED) or nodes.consumers(node.name)[0].op == "pixel_shuffle":
-        scale, zero_point = (PIXEL, 0) if dtype == "int16" and node.name in (IMAGE, MASK) else fixed["pixels"]
-        return QParams(scale=scale, zero_point=zero_point, dtype=dtype)
-    if node.op in fixed:
-        return QParams(scale=fixed[node.op][0], zero_point=fixed[node.op][1], dtype=dtype)
-    if dtype == "int16":
-        largest = max(float(one.values.abs().max()) for one in (sample, edges))
-        return QParams(scale=largest * 1.25 / 32767, zero_point=0, dtype=dtype)
-    if nodes.op_of(node.inputs[0]) == "sigmoid":
-        return QParams(scale=1 / 256, zero_point=0)
-    low, high = best_range(sample, edges=edges)
-    scale = (high - low) / 255
-    return QParams(scale=scale, zero_point=max(-128, min(127, round(-128 - low / scale))))
 
 
 def assemble(start: Start, recipe: Recipe, provenance: Provenance) -> QuantizedSpan:

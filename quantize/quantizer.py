@@ -31,6 +31,8 @@ ATEN = {
     "conv2d": (torch.ops.aten.conv2d.default,),
     "sigmoid": (torch.ops.aten.sigmoid.default,),
     "center": (torch.ops.aten.sub.Tensor,),
+    "tanh": (torch.ops.aten.tanh.default,),
+    "plus_one": (torch.ops.aten.add.Tensor,),
     "mul": (torch.ops.aten.mul.Tensor,),
     "add": (torch.ops.aten.add.Tensor,),
     "concat": (torch.ops.aten.cat.default,),

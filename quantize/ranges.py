@@ -6,7 +6,7 @@ is insensitive, such as numbers that a SiLU turns into zero, does not widen a ra
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -27,21 +27,19 @@ CLIPPING = 3.0
 """How much worse a squared error by clipping counts than one by rounding: neighbours err alike."""
 
 
-HARD_EDGES = 0.01
-"""How much an error on black-and-white edges counts against one on photographs: text is rare, not absent."""
-
-EDGES_PRICE = 1.05
-"""How much larger the error on photographs may become for the sake of black-and-white edges."""
+EDGES_SHARE = 0.03
+"""What the clipping of black-and-white edges counts, in all tensors together, as a part of their error on
+photographs, where ranges are those that are best on photographs: text is rare, not absent."""
 
 EDGES_REACH = 2.0
 """How far beyond what photographs reach a range may go for their sake."""
 
 
 NEAR = 0.12
-"""How far from the best range alone the scale of a sigmoid's input may go, as a part of it."""
+"""How far from the best range alone the scale of a table's input may go, as a part of it."""
 
 SCALES_TRIED = 49
-"""How many scales of a sigmoid's input are tried."""
+"""How many scales of a table's input are tried."""
 
 AT_ONCE = 6
 """Crops that are run with all gradients kept: what memory allows."""
@@ -125,18 +123,57 @@ def _direction(out: Tensor, *, on_luma: bool, generator: torch.Generator) -> Ten
     return signs * luma.view(1, -1, 1, 1) * math.sqrt(LUMA_SHARE)
 
 
-def best_range(
-    sample: Sample, *, edges: Sample | None = None, levels: int = 255, bins: int = 4096, steps: int = 64
-) -> tuple[float, float]:
+@dataclass(frozen=True, kw_only=True)
+class Ranges:
+    """The ranges (low, high) that a tensor could have, zero included, and what each costs.
+
+    Attributes:
+        lows: (N,).
+        highs: (M,).
+        error: (N, M), on photographs, in the unit of `Sample.weights`.
+        edges: (N, M), on black-and-white edges, by clipping alone; zeros where there are none.
+    """
+
+    lows: Tensor
+    highs: Tensor
+    error: Tensor
+    edges: Tensor
+
+    @property
+    def least(self) -> float:
+        """The error of the range that is best on photographs."""
+        return float(self.error.min())
+
+    @property
+    def edges_then(self) -> float:
+        """The error on edges of that range."""
+        return float(self.edges.flatten()[self.error.argmin()])
+
+    def best(self, *, edges_weight: float = 0.0) -> tuple[float, float]:
+        """The range with the least error on photographs, plus `edges_weight` times that on edges."""
+        row, column = divmod(int((self.error + edges_weight * self.edges).argmin()), len(self.highs))
+        return self.lows[row].item(), self.highs[column].item()
+
+
+def best_range(sample: Sample, *, bins: int = 4096, steps: int = 64) -> tuple[float, float]:
     """The (low, high), zero included, that minimizes the weighted squared error of rounding and of clipping.
+
+    Args: as of `possible_ranges`.
+    """
+    return possible_ranges(sample, bins=bins, steps=steps).best()
+
+
+def possible_ranges(
+    sample: Sample, *, edges: Sample | None = None, levels: int = 255, bins: int = 4096, steps: int = 64
+) -> Ranges:
+    """What the ranges that a tensor could have would cost.
 
     Rounding errors are taken as uniform, a step squared over 12; clipping errors are summed on a weighted
         histogram.
 
     Args:
         sample: of the tensor on photographs.
-        edges: of the tensor on black-and-white edges: their clipping counts too, but little (`HARD_EDGES`),
-            and only within `EDGES_PRICE`.
+        edges: of the tensor on black-and-white edges.
         levels: steps in a range.
         bins: of the histogram.
         steps: ends tried on either side.
@@ -151,12 +188,8 @@ def best_range(
     clipped, inside = _clipping(sample, lows, highs, bins)
     error = CLIPPING * clipped + inside * step**2 / 12
     error[0, 0] = math.inf
-    if edges is not None:
-        dear = error > EDGES_PRICE * error.min()
-        error = error + HARD_EDGES * CLIPPING * _clipping(edges, lows, highs, bins)[0]
-        error[dear] = math.inf
-    row, column = divmod(int(error.argmin()), len(highs))
-    return lows[row].item(), highs[column].item()
+    on_edges = torch.zeros_like(error) if edges is None else CLIPPING * _clipping(edges, lows, highs, bins)[0]
+    return Ranges(lows=lows, highs=highs, error=error, edges=on_edges)
 
 
 def _clipping(sample: Sample, lows: Tensor, highs: Tensor, bins: int) -> tuple[Tensor, Tensor]:
@@ -181,32 +214,49 @@ def _running(values: Tensor) -> Tensor:
     return torch.cat([values.new_zeros(1), values.cumsum(0)])
 
 
-def before_sigmoid(chosen: QParams, source: Sample, gate: Sample, *, sigmoid: QParams) -> QParams:
-    """A scale near the one chosen, whose few integers a sigmoid rounds least.
+def around_table(
+    chosen: QParams,
+    source: Sample,
+    gate: Sample,
+    *,
+    function: Callable[[Tensor], Tensor],
+    gates: Sequence[QParams],
+) -> tuple[QParams, QParams]:
+    """Scales of a table's input, near the one chosen, and output, whose few integers are rounded least.
 
-    A sigmoid's integers have one fixed step, large for what comes after; but its error is a function of its
-    input's integer, of which few matter, so some scales are luckier than others.
+    In integers a sigmoid or a hyperbolic tangent is a table of 256 entries. Its error is a function of the
+    input's integer, of which few matter, so some pairs of scales are luckier than others.
 
     Args:
-        chosen: of the sigmoid's input, from `best_range`.
+        chosen: of the input, from `best_range`.
         source: the input.
         gate: the output.
-        sigmoid: of the output.
+        function: what the table holds.
+        gates: the scales and zero points of the output that the kernel takes.
     """
     every = max(1, source.values.numel() // MOST_VALUES)
     values, weights, gate_weights = (
-        one.flatten()[::every] for one in (source.values, source.weights, gate.weights)
+        one.flatten()[::every].double() for one in (source.values, source.weights, gate.weights)
     )
-
-    def error(qparams: QParams) -> float:
+    scales, zero_points = (
+        torch.tensor([getattr(one, part) for one in gates]).double()[:, None]
+        for part in ("scale", "zero_point")
+    )
+    best = (math.inf, chosen, gates[0])
+    for factor in torch.linspace(1 - NEAR, 1 + NEAR, SCALES_TRIED).tolist():
+        qparams = replace(chosen, scale=chosen.scale * factor)
         rounded = qparams.rounded(values)
         counted = torch.where((values < qparams.low) | (values > qparams.high), CLIPPING, 1.0)
-        exact = rounded.sigmoid()
-        by_gate = gate_weights * (sigmoid.rounded(exact) - exact).square()
-        return float((weights * counted * (rounded - values).square() + by_gate).sum())
-
-    factors = torch.linspace(1 - NEAR, 1 + NEAR, SCALES_TRIED).tolist()
-    return min((replace(chosen, scale=chosen.scale * factor) for factor in factors), key=error)
+        by_source = float((weights * counted * (rounded - values).square()).sum())
+        integers = (rounded / qparams.scale).round().long() + qparams.zero_point + 128
+        weight = torch.zeros(256, dtype=torch.float64).scatter_add_(0, integers, gate_weights)
+        exact = function((torch.arange(256).double() - 128 - qparams.zero_point) * qparams.scale)
+        steps = exact / scales + zero_points
+        clipped = torch.where((steps < -128.5) | (steps > 127.5), CLIPPING, 1.0)
+        by_gate = (weight * clipped * ((steps.round().clamp(-128, 127) - steps) * scales).square()).sum(1)
+        least = int(by_gate.argmin())
+        best = min(best, (by_source + float(by_gate[least]), qparams, gates[least]), key=lambda one: one[0])
+    return best[1:]
 
 
 def channel_ranges(sample: Sample) -> Tensor:

@@ -10,7 +10,11 @@ differ most in range, a tensor that feeds a convolution and a nonlinearity exist
 per channel, which the convolution takes back, and once without, made by a 1x1 depthwise convolution.
 `quantize.balance` chooses the factors; here they are 1. attention sigmoid(c3) - 0.5 is its own tensor. In
 integers it is exact: TFLite fixes the sigmoid at scale 1/256 and zero point -128, so its integer q stands
-for (q + 128) / 256, and q / 256 is what is wanted.
+for (q + 128) / 256, and q / 256 is what is wanted. tanh where a fixed scale costs most, in the first block,
+the sigmoid is that of its twin, 2 sigmoid(x) = 1 + tanh(x / 2), whose scale is free: a convolution gives
+x / 2, and x sigmoid(x) = x / 2 (1 + tanh(x / 2)).
+
+Twins and tanh serve 8-bit activations alone and are left out where there are none.
 """
 
 from dataclasses import dataclass, field
@@ -51,26 +55,34 @@ class _Build:
         self.convs[name] = conv.requires_grad_(False)
         return self.add(name, "conv2d", source)
 
-    def copy(self, name: str, source: str, conv: nn.Conv2d) -> str:
-        return self.conv(name, source, conv.weight, conv.bias)
+    def copy(self, name: str, source: str, conv: nn.Conv2d, gain: float = 1.0) -> str:
+        bias = None if conv.bias is None else conv.bias * gain
+        return self.conv(name, source, conv.weight * gain, bias)
 
-    def depthwise_ones(self, name: str, source: str, channels: int) -> str:
-        return self.conv(name, source, torch.ones(channels, 1, 1, 1), None, groups=channels)
+    def times(self, name: str, source: str, channels: int, factor: float = 1.0) -> str:
+        """A depthwise convolution by `factor`."""
+        return self.conv(name, source, torch.full((channels, 1, 1, 1), factor), None, groups=channels)
 
-    def silu(self, source: str, channels: int, *, twin: bool) -> str:
-        inner = self.depthwise_ones(source + TWIN, source, channels) if twin else source
+    def silu(self, source: str, channels: int, *, twin: bool = False) -> str:
+        inner = self.times(source + TWIN, source, channels) if twin else source
         return self.add(f"{source}.silu", "mul", source, self.add(f"{source}.gate", "sigmoid", inner))
 
-    def attended(self, name: str, third: str, residual: str, channels: int, *, twin: bool) -> str:
+    def silu_of_half(self, half: str) -> str:
+        """The SiLU of twice the tensor `half`."""
+        gate = self.add(f"{half}.gate", "plus_one", self.add(f"{half}.tanh", "tanh", half))
+        return self.add(f"{half}.silu", "mul", half, gate)
+
+    def attended(self, name: str, third: str, residual: str) -> str:
         gate = self.add(f"{third}.gate", "sigmoid", third)
-        attention = f"{name}.attention"
-        if twin:
-            ones = torch.ones(channels, 1, 1, 1)
-            self.conv(attention, gate, ones, -ones.flatten() / 2, groups=channels)
-            third = self.depthwise_ones(f"{third}.scaled", third, channels)
-        else:
-            self.add(attention, "center", gate)
+        attention = self.add(f"{name}.attention", "center", gate)
         return self.add(name, "mul", self.add(f"{name}.sum", "add", third, residual), attention)
+
+    def attended_half(self, name: str, half: str, residual: str, channels: int) -> str:
+        """The attention of twice the tensor `half`, its parts with factors per channel."""
+        gate = self.add(f"{half}.gate", "tanh", half)
+        attention = self.times(f"{name}.attention", gate, channels, 0.5)
+        scaled = self.times(f"{half}.scaled", half, channels, 2.0)
+        return self.add(name, "mul", self.add(f"{name}.sum", "add", scaled, residual), attention)
 
     def block(self, name: str, parts: Spab, source: str, residual: str, *, twin: bool = False) -> "_Ends":
         """A SPAB block on the tensor `source`; `residual` is the same without factors per channel."""
@@ -78,12 +90,16 @@ class _Build:
         assert isinstance(c1, nn.Conv2d) and isinstance(c2, nn.Conv2d) and isinstance(c3, nn.Conv2d)
         width = c3.out_channels
         activated = self.silu(self.copy(f"{name}.c1_r", source, c1), width, twin=twin)
-        second = self.silu(self.copy(f"{name}.c2_r", activated, c2), width, twin=False)
-        third = self.copy(f"{name}.c3_r", second, c3)
-        out = third
-        if parts.attention:
-            out = self.attended(name, third, residual, width, twin=twin)
-        plain = self.depthwise_ones(f"{name}{TWIN}", out, width) if twin else out
+        gain = 0.5 if twin else 1.0
+        second = self.copy(f"{name}.c2_r", activated, c2, gain)
+        second = self.silu_of_half(second) if twin else self.silu(second, width)
+        if not parts.attention:
+            out = self.copy(f"{name}.c3_r", second, c3)
+        elif twin:
+            out = self.attended_half(name, self.copy(f"{name}.c3_r", second, c3, gain), residual, width)
+        else:
+            out = self.attended(name, self.copy(f"{name}.c3_r", second, c3), residual)
+        plain = self.times(f"{name}{TWIN}", out, width) if twin else out
         return _Ends(out=out, plain=plain, activated=activated)
 
 
@@ -99,17 +115,22 @@ class _Ends:
 Groups = tuple[tuple[str, ...], ...]
 
 
-def rewrite(network: SpanDeploy) -> SpanNodes:
-    """The nodes of `network`, which is left unchanged; equal to it in float, borders included."""
+def rewrite(network: SpanDeploy, *, activation_bits: int | None = 8) -> SpanNodes:
+    """The nodes of `network`, which is left unchanged; equal to it in float, borders included.
+
+    Args:
+        network: folded.
+        activation_bits: of the integers that its tensors become; None where they become none.
+    """
     build = _Build()
-    scaled, mixed = _REWRITES[network.config.network](network, build)
+    scaled, mixed = _REWRITES[network.config.network](network, build, activation_bits == 8)
     return SpanNodes(network.config, build.nodes, build.convs, scaled=scaled, mixed=mixed).eval()
 
 
-def _span(network: SpanDeploy, build: _Build) -> tuple[Groups, tuple[str, ...]]:
+def _span(network: SpanDeploy, build: _Build, few_bits: bool) -> tuple[Groups, tuple[str, ...]]:
     image, kernel, bias = _normalized(network, build)
     first = build.conv("conv_1", image, kernel, bias)
-    one = ends = build.block("block_1", network.block_1, first, first, twin=True)
+    one = ends = build.block("block_1", network.block_1, first, first, twin=few_bits)
     for i in range(2, 7):
         ends = build.block(f"block_{i}", getattr(network, f"block_{i}"), ends.out, ends.plain)
     cat = network.conv_cat
@@ -128,12 +149,12 @@ def _span(network: SpanDeploy, build: _Build) -> tuple[Groups, tuple[str, ...]]:
     )
     _output(build, mixed[-1], network.upsampler[0])
     residual = (first, "block_1.c3_r.scaled", "block_1.sum", "block_1")
-    return (("block_1.attention", "block_1"), residual, _ACTIVATED), mixed
+    return (("block_1.attention", "block_1"), residual, _ACTIVATED) if few_bits else (), mixed
 
 
-def _spanf(network: SpanDeploy, build: _Build) -> tuple[Groups, tuple[str, ...]]:
+def _spanf(network: SpanDeploy, build: _Build, few_bits: bool) -> tuple[Groups, tuple[str, ...]]:
     near, cat = network.conv_near, network.conv_cat
-    one = ends = build.block("block_1", network.block_1, IMAGE, IMAGE, twin=True)
+    one = ends = build.block("block_1", network.block_1, IMAGE, IMAGE, twin=few_bits)
     for i in range(2, 6):
         ends = build.block(f"block_{i}", getattr(network, f"block_{i}"), ends.out, ends.plain)
     width = network.config.feature_channels
@@ -150,7 +171,7 @@ def _spanf(network: SpanDeploy, build: _Build) -> tuple[Groups, tuple[str, ...]]
         ],
     )
     _output(build, mixed[-1], network.conv_2)
-    return (("block_1.c3_r",), _ACTIVATED), mixed
+    return (("block_1.c3_r",), _ACTIVATED) if few_bits else (), mixed
 
 
 _REWRITES = {"span": _span, "spanf": _spanf}

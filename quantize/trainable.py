@@ -17,6 +17,7 @@ from .ptq import Start, assemble, fixed_names
 from .quantized import Provenance, QParams, QuantizedSpan, QWeight, simulate
 from .recipe import Recipe
 from .rounding import LIMIT
+from .scales import AFTER_TABLE
 
 
 class TrainableSpan(nn.Module):
@@ -144,6 +145,6 @@ def _exact_tensors(start: Start) -> frozenset[str]:
     for node in start.nodes.nodes:
         qparams = [start.activations.get(name) for name in (node.name, *node.inputs)]
         scales = {None if one is None else one.scale for one in qparams}
-        if node.op in ("center", "concat") and len(scales) == 1 and None not in scales:
+        if node.op in (*AFTER_TABLE, "concat") and len(scales) == 1 and None not in scales:
             exact.add(node.name)
     return frozenset(exact)

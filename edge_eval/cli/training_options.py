@@ -1,5 +1,6 @@
 """The options of quantization-aware training, which are many and only one method's."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,21 @@ KEY = "span_edge.training"
 
 COUNT, POSITIVE = click.IntRange(min=1), click.FloatRange(min=0, min_open=True)
 
-OPTIONS: dict[str, tuple[click.ParamType[Any], str]] = {
+
+def parts_of_size(given: str) -> tuple[float, ...]:
+    """`0.7,0.5` as numbers between 0 and 1; `none` as no number."""
+    if given == "none":
+        return ()
+    try:
+        parts = tuple(float(one) for one in given.split(","))
+    except ValueError:
+        parts = (0.0,)
+    if not all(0 < one < 1 for one in parts):
+        raise click.BadParameter(f"{given}: give parts between 0 and 1, as 0.7,0.5, or none")
+    return parts
+
+
+OPTIONS: dict[str, tuple[click.ParamType[Any] | Callable[[str], Any], str]] = {
     "minutes": (POSITIVE, "Budget in time.  [default: 60]"),
     "steps": (COUNT, "Budget in steps: repeatable."),
     "val": (PATH, "Images to choose the best by.  [default: some of --data]"),
@@ -32,7 +47,11 @@ OPTIONS: dict[str, tuple[click.ParamType[Any], str]] = {
     ),
     "batch": (COUNT, "Crops per step, over all processes.  [default: 8]"),
     "crop": (click.IntRange(min=8), "Side of a crop in LR pixels.  [default: 32]"),
-    "pace": (POSITIVE, "Factor on all step sizes.  [default: 1]"),
+    "smaller": (
+        parts_of_size,
+        "Sizes at which photographs are used beside their own, as parts of it; or none.  [default: 0.7,0.5]",
+    ),
+    "pace": (POSITIVE, "Factor on all step sizes.  [default: 0.3]"),
     "validate-every": (COUNT, "Steps between looks at the held-out images.  [default: 250]"),
     "patience": (COUNT, "End after so many looks without gain."),
     "device": (click.Choice(["auto", "cpu", "cuda"]), "[default: auto]"),
@@ -50,7 +69,7 @@ FIELDS = {"hold_out": "held_out", "trains": "trained"}
 def training_options(command: Command) -> Command:
     """All of `OPTIONS`; what was given is kept in the context for `asked_training`."""
     for name, (kind, says) in reversed(OPTIONS.items()):
-        metavar = "DIR" if kind is PATH else None
+        metavar = "DIR" if kind is PATH else "PART,..." if kind is parts_of_size else None
         command = click.option(
             f"--{name}",
             type=kind,

@@ -151,7 +151,9 @@ def test_the_program_has_one_operation_per_node(packages, config):
     quantized, artifact = packages("w8a8", float_bits=16, **config)
     ops, nodes = operations(artifact), Counter(node.op for node in quantized.network.nodes)
     assert ops["conv"] == ops["constexpr_affine_dequantize"] == nodes["conv2d"]
-    assert (ops["mul"], ops["add"], ops["concat"]) == (nodes["mul"], nodes["add"], nodes["concat"])
+    added = nodes["add"] + nodes["plus_one"]
+    assert (ops["mul"], ops["add"], ops["concat"]) == (nodes["mul"], added, nodes["concat"])
+    assert ops["tanh"] == nodes["tanh"] > 0
     assert ops["scaled_tanh"] == nodes["center"], "which takes the sigmoid before it in"
     assert ops["sigmoid"] == nodes["sigmoid"] - nodes["center"]
     rounded = sum(nodes.values()) - nodes["center"] - nodes["pixel_shuffle"] + 1
@@ -163,6 +165,7 @@ def test_weights_alone_leave_only_what_the_float_network_needs(packages, config)
     quantized, artifact = packages("w8", float_bits=16, **config)
     ops, nodes = operations(artifact), Counter(node.op for node in quantized.network.nodes)
     assert ops["silu"] + ops["sigmoid"] + ops["scaled_tanh"] == nodes["sigmoid"]
+    assert not nodes["tanh"] + nodes["plus_one"], "which serve 8-bit activations alone"
     assert not ops["quantize"] + ops["sub"]
     assert (ops["clip"], ops["cast"]) == (1, 2)
 

@@ -205,6 +205,14 @@ def test_a_sigmoid_at_another_scale_is_refused():
     assert FIXED_SIGMOID["int8"] == (1 / 256, -128)
 
 
+def test_a_one_that_is_no_whole_number_of_steps_is_refused():
+    quantized = quantized_network("w8a8")
+    node = next(n for n in quantized.network.nodes if n.op == "plus_one")
+    wrong = {**quantized.activations, node.inputs[0]: QParams(scale=1 / 150.5, zero_point=22)}
+    with pytest.raises(ConversionError, match=f"{node.name}: 1 is not a whole number of steps"):
+        graph_of(replace(quantized, activations=wrong), size=SIZE)
+
+
 def test_a_tensor_without_a_scale_is_refused_where_all_are_integers():
     quantized = quantized_network("w8a8")
     rest = {name: q for name, q in quantized.activations.items() if name != "block_3.sum"}

@@ -72,7 +72,7 @@ def quantized_simply(
 ) -> QuantizedSpan:
     """A network quantized the simplest way: ranges from least to greatest value on one image (1, C, H, W)."""
     row, seen = RECIPES[recipe], {}
-    nodes = rewrite(network)
+    nodes = rewrite(network, activation_bits=row.activation_bits)
     weights = {name: _quantized_weight(nodes.conv(name)) for name in nodes.conv_names()}
     convs = {name: plain_conv(weight, nodes.conv(name).groups) for name, weight in weights.items()}
     nodes = SpanNodes(nodes.config, nodes.nodes, convs).eval()
@@ -119,6 +119,8 @@ def _qparams(nodes: SpanNodes, name: str, value: torch.Tensor, bits: int) -> QPa
     op = nodes.op_of(name)
     if op in ("sigmoid", "center"):
         return QParams(scale=fixed[0], zero_point=fixed[2] if op == "sigmoid" else 0, dtype=dtype)
+    if op in ("tanh", "plus_one") and bits == 8:
+        return QParams(scale=1 / 128, zero_point=0 if op == "tanh" else -128)
     if name in ("image", "upscaled") or any(n.op == "pixel_shuffle" for n in nodes.consumers(name)):
         return QParams(scale=fixed[1], zero_point=fixed[2], dtype=dtype)
     low, high = min(float(value.min()), 0.0), max(float(value.max()), 0.0)

@@ -37,7 +37,7 @@ def unrounded(network: SpanDeploy) -> QuantizedSpan:
         )
         nodes.convs[name.replace(".", "__")] = plain_conv(weights[name], conv.groups)
     return QuantizedSpan(
-        config=network.config, recipe="w8", method="ptq", network=nodes, weights=weights, activations={}
+        config=network.config, recipe="w8a8", method="ptq", network=nodes, weights=weights, activations={}
     )
 
 
@@ -47,7 +47,7 @@ def test_rescaled_channels_are_no_error(
     errors = layer_errors(network, unrounded, frame, artifact="a", image="i")
     assert [node.name for node in errors.nodes] == [node.name for node in unrounded.network.nodes]
     assert max(node.relative_error for node in errors.nodes) < 1e-8
-    assert (errors.artifact, errors.recipe, errors.image) == ("a", "w8", "i")
+    assert (errors.artifact, errors.recipe, errors.image) == ("a", "w8a8", "i")
     assert errors.input_hw == (CROP_SIDE, 40)
 
 

@@ -15,8 +15,8 @@ from quantize import quantize_ptq, simulate
 from quantize.calibration import CalibrationSet
 from quantize.graph import IMAGE
 from quantize.ptq import EFFORTS, prepare
-from quantize.quantized import QuantizedSpan
-from quantize.ranges import Sample, best_range, observe
+from quantize.quantized import QParams, QuantizedSpan
+from quantize.ranges import NEAR, Sample, around_table, best_range, observe, possible_ranges
 from quantize.recipe import recipe_named
 from quantize.rewrite import rewrite
 from quantize.rounding import compensated, input_moments, nearest
@@ -121,6 +121,31 @@ def test_a_range_ignores_what_does_not_matter() -> None:
     assert -2 < low < -0.9 and 0.9 < high <= 1.0
     low, _ = best_range(Sample(values=values, weights=torch.ones_like(values)))
     assert low < -90
+
+
+def test_edges_widen_a_range_as_far_as_they_weigh() -> None:
+    values, edges = torch.linspace(-1, 1, 1001).view(1, 1, 1, -1), torch.full((1, 1, 1, 9), 1.8)
+    ones = Sample(values=edges, weights=torch.ones_like(edges))
+    found = possible_ranges(Sample(values=values, weights=torch.full_like(values, 1e-3)), edges=ones)
+    assert found.best()[1] <= 1.02 < found.best(edges_weight=1e-4)[1] < found.best(edges_weight=1)[1] <= 1.85
+    assert found.edges_then > 0 == found.edges[-1, -1]
+
+
+def test_scales_around_a_table_round_it_least() -> None:
+    values = torch.linspace(-1.5, 0.4, 4000).view(1, 1, 1, -1)
+    source = Sample(values=values, weights=torch.full_like(values, 1e-9))
+    gate = Sample(values=values.tanh(), weights=torch.ones_like(values))
+    chosen = QParams(scale=2 / 255, zero_point=70)
+    tried = [QParams(scale=1 / n, zero_point=n - 128) for n in range(128, 256)]
+    before, after = around_table(chosen, source, gate, function=torch.tanh, gates=tried)
+
+    def error(one: QParams, other: QParams) -> float:
+        exact = one.rounded(values).tanh()
+        return float((other.rounded(exact) - exact).square().mean())
+
+    assert error(before, after) < 0.6 * error(chosen, tried[0])
+    assert before.zero_point == 70 and abs(before.scale / chosen.scale - 1) <= NEAR + 1e-9
+    assert after in tried and after.high > 0.35
 
 
 def test_weights_predict_the_output_error(network: SpanDeploy, frames: list[np.ndarray]) -> None:

@@ -17,6 +17,15 @@ def test_rewritten_network_is_equal_at_every_pixel(network: SpanDeploy) -> None:
     assert (got - expected).abs().max() < 2e-6 * expected.abs().max()
 
 
+def test_without_8_bit_activations_there_are_no_twins(network: SpanDeploy) -> None:
+    few, plain = rewrite(network), rewrite(network, activation_bits=None)
+    expected, got = both(network, plain)
+    assert (got - expected).abs().max() < 2e-6 * expected.abs().max()
+    assert not plain.scaled and len(plain.nodes) < len(few.nodes)
+    assert not any(plain.conv(name).groups > 1 for name in plain.conv_names())
+    assert {node.op for node in few.nodes} - {node.op for node in plain.nodes} == {"tanh", "plus_one"}
+
+
 def test_a_mean_subtracted_outside_the_padding_would_be_seen(network: SpanDeploy) -> None:
     if not network.config.normalize:
         return

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from edge_eval.datasets import bundled_photographs, open_dataset
 from models import SpanDeploy, load_checkpoint, reparameterize
-from quantize import ptq, ranges
+from models.reparam import chain_pointwise_last
+from quantize import ptq, ranges, scales
 from quantize.balance import balance
 from quantize.calibration import CalibrationSet
 from quantize.graph import IMAGE, SpanNodes
 from quantize.quantized import Provenance, QuantizedSpan, simulate
-from quantize.ranges import LUMA, Sample
+from quantize.ranges import LUMA, Ranges, Sample, possible_ranges
 from quantize.recipe import recipe_named
 from quantize.rewrite import _Build, _merged, _normalized, _output, _summed, rewrite
 
@@ -81,8 +82,13 @@ def nodes_of(network: SpanDeploy, *, mask: bool, split: bool, merged: int, twin:
     parts = [
         build.conv("conv_cat.2", one.out, slices[2], None),
         build.conv("conv_cat.3", ends.activated, slices[3], None),
-        build.conv("conv_cat.0", first, slices[0], None),
     ]
+    if merged == 2:
+        shift = torch.zeros(cat.out_channels, dtype=torch.float64)
+        both = chain_pointwise_last(kernel, bias, slices[0].double(), shift)
+        parts.append(build.conv("conv_cat.0", source, *both))
+    else:
+        parts.append(build.conv("conv_cat.0", first, slices[0], None))
     if merged:
         parts.append(build.conv("conv_cat.1", ends.out, *_merged(network.conv_2, slices[1], cat.bias)))
     else:
@@ -129,6 +135,7 @@ STAGES: dict[str, dict[str, object]] = {
     "normalization folded": {"mask": True, "split": False, "merged": 0, "twin": False},
     "a scale per source of conv_cat": {"mask": True, "split": True, "merged": 0, "twin": False},
     "conv_2 merged": {"mask": True, "split": True, "merged": 1, "twin": False},
+    "first convolution merged": {"mask": True, "split": True, "merged": 2, "twin": False},
 }
 
 
@@ -146,7 +153,7 @@ def test_gain_of_each_rewrite(
     for name, parts in STAGES.items():
         measure(name, nodes_of(network, **parts))  # type: ignore[arg-type]
     crops = calibration.crops(ptq.EFFORTS["fast"].crops, ptq.EFFORTS["fast"].side)
-    measure("first convolution merged", rewrite(network))
+    measure("tanh in the first block", rewrite(network))
     nodes = rewrite(network)
     nodes.mixed, mixed = (), nodes.mixed
     balance(nodes, crops)
@@ -170,16 +177,18 @@ def test_gain_of_weighted_ranges(
     plan = ptq.EFFORTS["fast"]
     nodes = rewrite(network)
     balance(nodes, calibration.crops(plan.crops, plan.side))
-    best, errors = ranges.best_range, {}
+    errors = {}
 
-    def reach(sample: Sample, **_: object) -> tuple[float, float]:
-        return min(float(sample.values.min()), -1e-9), max(float(sample.values.max()), 1e-9)
+    def reach(sample: Sample, **_: object) -> Ranges:
+        ends = (torch.tensor([limit]) for limit in (sample.values.min(), sample.values.max()))
+        low, high = next(ends).clamp(max=-1e-9), next(ends).clamp(min=1e-9)
+        return Ranges(lows=low, highs=high, error=torch.zeros(1, 1), edges=torch.zeros(1, 1))
 
-    def even(sample: Sample, **_: object) -> tuple[float, float]:
-        return best(Sample(values=sample.values, weights=torch.ones_like(sample.weights)))
+    def even(sample: Sample, **_: object) -> Ranges:
+        return possible_ranges(Sample(values=sample.values, weights=torch.ones_like(sample.weights)))
 
-    for name, chosen in {"min/max": reach, "squared error": even, "output error": best}.items():
-        monkeypatch.setattr(ptq, "best_range", chosen)
+    for name, chosen in {"min/max": reach, "squared error": even, "output error": possible_ranges}.items():
+        monkeypatch.setattr(scales, "possible_ranges", chosen)
         made = quantized(nodes, calibration)
         errors[name] = judge(lambda lr, made=made: simulate(made, lr), network, judged)  # type: ignore[misc]
         print(f"{name}: " + ", ".join(f"{value:.3f}" for value in errors[name]), flush=True)

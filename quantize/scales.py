@@ -1,0 +1,99 @@
+"""The scale and zero point of every tensor, for recipes with integer activations."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .graph import IMAGE, UPSCALED, Node, SpanNodes
+from .quantized import QParams
+from .ranges import EDGES_SHARE, Sample, around_table, possible_ranges
+from .recipe import Recipe
+from .rewrite import MASK
+
+Dtype = Literal["int8", "int16"]
+PIXEL = 1 / 255
+
+FIXED_SCALES: dict[str, dict[str, tuple[float, int]]] = {
+    "int8": {"sigmoid": (1 / 256, -128), "center": (1 / 256, 0), "pixels": (PIXEL, -128)},
+    "int16": {"sigmoid": (1 / 32768, 0), "center": (1 / 32768, 0), "pixels": (PIXEL / 64, 0)},
+}
+"""Scale and zero point that a kernel or the file's edge dictates; TFLite's LOGISTIC has no others."""
+
+TABLES: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "tanh": torch.tanh}
+"""Operations that are a table of 256 entries in 8-bit integers."""
+
+AFTER_TABLE = ("center", "plus_one")
+"""Operations that keep the integers of a table as they are."""
+
+
+def choose_ranges(
+    nodes: SpanNodes, recipe: Recipe, samples: Mapping[str, Sample], edges: Mapping[str, Sample]
+) -> dict[str, QParams]:
+    """Scale and zero point of every tensor, for a recipe with integer activations."""
+    dtype: Dtype = "int8" if recipe.activation_bits == 8 else "int16"
+    tensors = [Node(name=IMAGE, op="center", inputs=()), *nodes.nodes]
+    dictated = {node.name: fixed_scale(node, nodes, dtype) for node in tensors}
+    found = {name: qparams for name, qparams in dictated.items() if qparams is not None}
+    free = [name for name in dictated if name not in found]
+    if dtype == "int16":
+        for name in free:
+            largest = max(float(one.values.abs().max()) for one in (samples[name], edges[name]))
+            found[name] = QParams(scale=largest * 1.25 / 32767, zero_point=0, dtype=dtype)
+    else:
+        ranges = {name: possible_ranges(samples[name], edges=edges[name]) for name in free}
+        on_edges = sum(one.edges_then for one in ranges.values())
+        weight = EDGES_SHARE * sum(one.least for one in ranges.values()) / on_edges if on_edges else 0.0
+        found |= {name: covering(*one.best(edges_weight=weight)) for name, one in ranges.items()}
+        for node in nodes.nodes:
+            if node.op in TABLES:
+                found |= _around(node, nodes, found, samples)
+    return found
+
+
+def _around(
+    node: Node, nodes: SpanNodes, found: Mapping[str, QParams], samples: Mapping[str, Sample]
+) -> dict[str, QParams]:
+    """Scales around a table, and of what reads its integers as they are."""
+    (source,), (reader, *_) = node.inputs, nodes.consumers(node.name)
+    gates = [found[node.name]] if node.op == "sigmoid" else _tanh_scales(reader)
+    before, after = around_table(
+        found[source], samples[source], samples[node.name], function=TABLES[node.op], gates=gates
+    )
+    made = {source: before, node.name: after}
+    if reader.op == "plus_one":
+        made[reader.name] = replace(after, zero_point=after.zero_point - round(1 / after.scale))
+    return made
+
+
+def _tanh_scales(reader: Node) -> list[QParams]:
+    """Scales and zero points of a tanh that can be tried: all of it is within 128 steps of zero.
+
+    Of one that a 1 is added to, -1 is the lowest integer and the 1 a whole number of steps.
+    """
+    steps = range(128, 256) if reader.op == "plus_one" else range(128, 384, 2)
+    return [
+        QParams(scale=1 / n, zero_point=zero_point)
+        for n in steps
+        for zero_point in ([n - 128] if reader.op == "plus_one" else range(-127, 128, 5))
+        if zero_point <= 127
+    ]
+
+
+def fixed_scale(node: Node, nodes: SpanNodes, dtype: Dtype) -> QParams | None:
+    """The scale and zero point that a kernel or the file's edge dictates; None where they are free."""
+    fixed = FIXED_SCALES[dtype]
+    if node.name in (IMAGE, MASK, UPSCALED) or nodes.consumers(node.name)[0].op == "pixel_shuffle":
+        scale, zero_point = (PIXEL, 0) if dtype == "int16" and node.name in (IMAGE, MASK) else fixed["pixels"]
+        return QParams(scale=scale, zero_point=zero_point, dtype=dtype)
+    if node.op not in fixed:
+        return None
+    return QParams(scale=fixed[node.op][0], zero_point=fixed[node.op][1], dtype=dtype)
+
+
+def covering(low: float, high: float) -> QParams:
+    """The 8-bit scale and zero point for a range with zero in it."""
+    scale = (high - low) / 255
+    return QParams(scale=scale, zero_point=max(-128, min(127, round(-128 - low / scale))))
