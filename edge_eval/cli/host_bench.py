@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from models.errors import InputError
 from models.progress import Progress
 
-from .options import CHECKPOINT, PATH, names_of, network_options, size
+from .options import CHECKPOINT, PATH, names_of, network_options, refuse_threads, size
 from .terminal import Terminal, progress_bars
 
 if TYPE_CHECKING:
@@ -155,7 +154,7 @@ def bench_host(
     from ..timed_file import files_on
     from .sources import find_reference, load_network
 
-    _refuse_threads(threads)
+    refuse_threads(threads)
     files = files_on(list(models), runtimes)
     sweep = Sweep(sizes=sizes or (None,), threads=threads, warmup=warmup, runs=runs, most_s=most_s)
     _warn_if_busy(screen)
@@ -177,17 +176,6 @@ def bench_host(
         "floor": [floor.to_json() for floor in timings.floors],
         "compared": {name: RIVALS[name].what for name in compare_with or ()},
     }
-
-
-def _refuse_threads(threads: tuple[int, ...]) -> None:
-    from ..runtimes.table import available_cores
-
-    cores = available_cores()
-    wrong = [str(count) for count in threads if count > cores]
-    if wrong:
-        raise InputError(
-            f"{', '.join(wrong)} threads on {cores} cores would time the scheduler; give 1 to {cores}"
-        )
 
 
 def _warn_if_busy(screen: Terminal) -> None:

@@ -1,11 +1,13 @@
 """Options that several commands share, and the types of their values."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from models.errors import InputError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -219,7 +221,30 @@ def data_options(command: Command) -> Command:
 def threads_option(command: Command) -> Command:
     """`--threads`."""
     what = "CPU threads.  [default: all cores]"
-    return click.option("--threads", type=click.IntRange(min=1), help=what)(command)
+    option = click.option("--threads", type=click.IntRange(min=1), help=what, callback=_within_cores)
+    return option(command)
+
+
+def _within_cores(_context: click.Context, _parameter: click.Parameter, threads: int | None) -> int | None:
+    if threads is not None:
+        refuse_threads((threads,))
+    return threads
+
+
+def refuse_threads(counts: Iterable[int]) -> None:
+    """Refuse more threads than there are cores.
+
+    Raises:
+        InputError: naming the counts.
+    """
+    from ..runtimes.table import available_cores
+
+    cores = available_cores()
+    wrong = [str(count) for count in counts if count > cores]
+    if wrong:
+        raise InputError(
+            f"{', '.join(wrong)} threads on {cores} cores would time the scheduler; give 1 to {cores}"
+        )
 
 
 def runtime_option(command: Command) -> Command:

@@ -309,6 +309,7 @@ class _Run:
         if self.state_path is None or self.processes.rank:
             return
         self._refuse_nan()
+        self._hand_out("under way")
         moments = {
             moment: {
                 name: self.optimizer.state[p][moment]
@@ -332,7 +333,6 @@ class _Run:
             **moments,
         }
         save_state(SavedState(identity=self.identity, record=record, tensors=parts), self.state_path)
-        self._hand_out("under way")
 
     def load(self) -> None:
         """Go back to where the state file was written."""

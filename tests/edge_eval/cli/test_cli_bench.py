@@ -121,8 +121,13 @@ def test_more_threads_than_cores_are_refused(invoke: Any, network_file: Path) ->
     from edge_eval.runtimes.table import available_cores
 
     cores = available_cores()
-    said = refused(invoke("bench", network_file, "--threads", "1,9999"))
-    assert f"9999 threads on {cores} cores would time the scheduler; give 1 to {cores}" in said
+    for command in (
+        ("bench", "--threads", "1,9999"),
+        ("eval", "--threads", "9999"),
+        ("run", "--threads", "9999"),
+    ):
+        said = refused(invoke(command[0], network_file, *command[1:]))
+        assert f"9999 threads on {cores} cores would time the scheduler; give 1 to {cores}" in said
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "a", "1,,2", "", "1.5"])

@@ -129,6 +129,7 @@ def test_training_goes_on_from_a_quantized_checkpoint(
         (("--sensitivity",), "--sensitivity measures what ptq made of the images"),
         (("--minutes", 3), "either a number of steps or a number of minutes"),
         (("--crop", 40), "too small for crops of 40"),
+        (("--smaller", "0.7,2"), "0.7,2: give parts between 0 and 1, as 0.7,0.5, or none"),
         (("--val", "absent"), "absent does not exist"),
         (("--method", "ptq"), "only quantization-aware training takes"),
         (("--method", "other"), "'other' is not in this version; there is ptq, qat"),
