@@ -5,6 +5,7 @@ largest one has a hundred times fewer levels. Where only linear operations touch
 be rescaled or mixed, and the next convolution takes it back.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -12,6 +13,12 @@ from torch import Tensor
 
 from .graph import SpanNodes
 from .ranges import Sample, channel_ranges, observe
+
+COLOURS_SHARE = 0.05
+"""What pure colours count beside photographs where channels are mixed."""
+
+COLOURS_SIDE = 24
+"""Of the areas of pure colours that are looked at, in LR pixels."""
 
 
 def scale_channels(network: SpanNodes, group: Sequence[str], factor: Tensor) -> None:
@@ -140,15 +147,38 @@ def balance(network: SpanNodes, lr_nchw: Tensor) -> None:
 
 @torch.no_grad()
 def _mix(network: SpanNodes, lr_nchw: Tensor) -> None:
-    """Spread strong components of `network.mixed` over all channels."""
+    """Spread strong components of `network.mixed` over all channels.
+
+    Photographs hold little of pure colours. From them alone the mixture would make much of what little there
+    is, and clip a red flower to another red; so areas of pure colours count too, as `COLOURS_SHARE`.
+    """
     mixed = network.mixed[-1]
-    kept: dict[str, Tensor] = {}
-    network.run(lr_nchw, tensor=lambda name, value: kept.setdefault(name, value) if name == mixed else value)
-    features = kept[mixed].double()
+    seen = _moments(_features(network, mixed, lr_nchw))
+    inside = slice(COLOURS_SIDE // 3, 2 * COLOURS_SIDE // 3)
+    pure = _moments(_features(network, mixed, pure_colours(lr_nchw.shape[1]))[..., inside, inside])
     (reader,) = network.consumers(mixed)
     kernel = network.conv(reader.name).weight.double()
-    moments = torch.einsum("nchw,ndhw->cd", features, features) / (features.numel() / features.shape[1])
+    moments = (1 - COLOURS_SHARE) * seen + COLOURS_SHARE * pure
     mix_channels(network, spreading_matrix(moments, torch.einsum("ocuv,oduv->cd", kernel, kernel)))
+
+
+def pure_colours(channels: int) -> Tensor:
+    """Areas of one colour each, all whose channels are 0 or 1: (2**C, C, COLOURS_SIDE, COLOURS_SIDE)."""
+    colours = torch.tensor(list(itertools.product((0.0, 1.0), repeat=channels)))
+    return colours[:, :, None, None].repeat(1, 1, COLOURS_SIDE, COLOURS_SIDE)
+
+
+def _features(network: SpanNodes, name: str, lr_nchw: Tensor) -> Tensor:
+    kept: dict[str, Tensor] = {}
+    network.run(
+        lr_nchw, tensor=lambda tensor, value: kept.setdefault(tensor, value) if tensor == name else value
+    )
+    return kept[name].double()
+
+
+def _moments(features: Tensor) -> Tensor:
+    """E[p p^T] over pixels, (C, C)."""
+    return torch.einsum("nchw,ndhw->cd", features, features) / (features.numel() / features.shape[1])
 
 
 def _even_factors(samples: Sequence[Sample]) -> Tensor:

@@ -18,6 +18,10 @@ LIMIT = 127
 DAMPING = 1e-2
 """Added to the moments' diagonal, as a part of it."""
 
+DAMPING_OF_ROUNDED = 0.1
+"""The same where inputs are 8-bit integers: how their errors go together on a few crops is not how they
+always do."""
+
 SHRINKS = tuple(1 - 0.04 * i for i in range(11))
 """Scales tried for a channel, as parts of the one at which nothing is clipped."""
 
@@ -65,7 +69,7 @@ def nearest(conv: nn.Conv2d) -> QWeight:
     return QWeight(values=values.to(torch.int8), scale=scale, bias=conv.bias.clone())
 
 
-def compensated(conv: nn.Conv2d, moments: Moments) -> QWeight:
+def compensated(conv: nn.Conv2d, moments: Moments, *, damping: float = DAMPING) -> QWeight:
     """Weights that give the float convolution's output best from rounded inputs, themselves rounded.
 
     First the kernel and bias that minimize E[(W u - W' v)^2], which undoes what the inputs' rounding does on
@@ -75,15 +79,16 @@ def compensated(conv: nn.Conv2d, moments: Moments) -> QWeight:
     Args:
         conv: with one group; left unchanged.
         moments: of its inputs.
+        damping: added to their diagonal, as a part of it.
     """
     assert conv.bias is not None
     exact = torch.cat([conv.weight.double().flatten(1), conv.bias.double()[:, None]], dim=1)
     power = moments.rounded.diagonal()
-    damping = torch.diag(DAMPING * power + 1e-9 * power.mean())
-    damped = (moments.rounded + moments.rounded.T) / 2 + damping
-    rest = torch.linalg.solve(damped, (exact @ (moments.cross + damping)).T).T
-    scale = _scale(rest[:, :-1], power[:-1])
-    integers, bias = _spread_rounding(rest, scale, damped)
+    added = torch.diag(damping * power + 1e-9 * power.mean())
+    damped = (moments.rounded + moments.rounded.T) / 2 + added
+    wanted = torch.linalg.solve(damped, (exact @ (moments.cross + added)).T).T
+    scale = _scale(wanted[:, :-1], power[:-1])
+    integers, bias = _spread_rounding(wanted, scale, damped)
     return QWeight(values=integers.view(conv.weight.shape).to(torch.int8), scale=scale.float(), bias=bias)
 
 
