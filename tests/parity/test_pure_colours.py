@@ -1,4 +1,4 @@
-"""Areas of pure red, green or magenta keep their colour in integers, though photographs hold little of them."""
+"""Areas of pure red, green or magenta keep their colour in integers, though photographs hold few of them."""
 
 from pathlib import Path
 
