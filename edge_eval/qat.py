@@ -10,7 +10,7 @@ from models.errors import InputError
 from models.progress import Progress, silent
 
 from .datasets import Dataset
-from .training_images import read_pairs, split_off, with_smaller
+from .training_images import in_two_tones, read_pairs, split_off, with_smaller
 
 if TYPE_CHECKING:
     from models.deploy import SpanDeploy
@@ -34,6 +34,9 @@ DEFAULT_MINUTES = 60.0
 SMALLER = (0.7, 0.5)
 """Sizes at which photographs are trained on beside their own, as parts of it."""
 
+TWO_TONES_SIZE = 0.5
+"""Size at which they are trained on in two flat colours, so that their edges lie between pixels."""
+
 LUMA_SHARE = 0.7
 MARGIN = 3
 """LR pixels at a crop's border that do not count: there the float network is off by more than rounding is
@@ -55,6 +58,7 @@ class QatOptions:
         crop: their side in LR pixels.
         pace: factor on all step sizes.
         smaller: sizes at which photographs are used beside their own, as parts of it.
+        two_tones: whether they are used in two flat colours too.
         validate_every: steps between looks at the held-out images.
         patience: looks without gain after which training ends.
         device: `auto`, `cpu` or `cuda`.
@@ -71,6 +75,7 @@ class QatOptions:
     crop: int = 32
     pace: float = 0.3
     smaller: tuple[float, ...] = SMALLER
+    two_tones: bool = True
     validate_every: int = 250
     patience: int | None = None
     device: str = "auto"
@@ -167,10 +172,20 @@ def run_qat(
     resume = state is not None and state.is_file()
     start = _start(job, [pair.lr for pair in training], state, processes, resume=resume, progress=progress)
     calibration = CalibrationSet.of([pair.lr for pair in training], channels=job.network.config.in_channels)
-    smaller, scale = job.options.smaller, job.network.config.upscale
+    photographs, smaller, scale = training, job.options.smaller, job.network.config.upscale
     training = with_smaller(
         training, smaller, scale=scale, least=settings.crop, stage="smaller images", progress=progress
     )
+    if job.options.two_tones:
+        training += in_two_tones(
+            photographs,
+            TWO_TONES_SIZE,
+            scale=scale,
+            least=settings.crop,
+            seed=job.seed,
+            stage="images in two tones",
+            progress=progress,
+        )
     held_out = read_pairs(val, "held-out images", most=HELD_OUT_SIDE, progress=progress)
     held_out = with_smaller(held_out, smaller, scale=scale, least=16, stage="smaller held-out images")
     provenance = replace(
@@ -192,6 +207,7 @@ def run_qat(
             "data": data.sha256,
             "held out": val.sha256,
             "smaller": list(smaller),
+            "two tones": job.options.two_tones,
             "source": job.source.sha256,
         },
         state_path=state,

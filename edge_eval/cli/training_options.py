@@ -51,6 +51,10 @@ OPTIONS: dict[str, tuple[click.ParamType[Any] | Callable[[str], Any], str]] = {
         parts_of_size,
         "Sizes at which photographs are used beside their own, as parts of it; or none.  [default: 0.7,0.5]",
     ),
+    "two-tones": (
+        click.BOOL,
+        "Whether they are used in two flat colours too, as text and drawings are.  [default: true]",
+    ),
     "pace": (POSITIVE, "Factor on all step sizes.  [default: 0.3]"),
     "validate-every": (COUNT, "Steps between looks at the held-out images.  [default: 250]"),
     "patience": (COUNT, "End after so many looks without gain."),
