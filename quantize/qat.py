@@ -36,7 +36,7 @@ from .quantized import Provenance, QuantizedSpan
 from .recipe import recipe_named
 from .trainable import TrainableSpan
 
-STEP_SIZES = {"kernels": 0.02, "biases": 0.003, "log_weight_scales": 1e-4, "log_scales": 1e-4}
+STEP_SIZES = {"kernels": 0.02, "biases": 0.003, "log_weight_scales": 1e-4, "log_scales": 3e-4}
 """Adam's step sizes by parameter: integer steps, integer steps of the output, and logarithms."""
 
 BRANCH_STEP = 0.1
