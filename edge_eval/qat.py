@@ -70,7 +70,7 @@ class QatOptions:
     val: Dataset | None = None
     held_out: int | None = None
     trained: "TrainedName" = "folded"
-    teacher_share: float = 0.5
+    teacher_share: float = 0.7
     batch: int = 8
     crop: int = 32
     pace: float = 0.3

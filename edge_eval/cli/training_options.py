@@ -43,7 +43,7 @@ OPTIONS: dict[str, tuple[click.ParamType[Any] | Callable[[str], Any], str]] = {
     "trains": (click.Choice(["folded", "branches"]), "Folded weights, or branches.  [default: folded]"),
     "teacher-share": (
         click.FloatRange(0, 1),
-        "Weight of the difference to the float network; the rest goes to the original.  [default: 0.5]",
+        "Weight of the difference to the float network; the rest goes to the original.  [default: 0.7]",
     ),
     "batch": (COUNT, "Crops per step, over all processes.  [default: 8]"),
     "crop": (click.IntRange(min=8), "Side of a crop in LR pixels.  [default: 32]"),
