@@ -57,6 +57,7 @@ class QatOptions:
         batch: crops per step.
         crop: their side in LR pixels.
         pace: factor on all step sizes.
+        scales_pace: factor on those of the tensors' scales beside: text asks for wider ranges.
         smaller: sizes at which photographs are used beside their own, as parts of it.
         two_tones: whether they are used in two flat colours too.
         validate_every: steps between looks at the held-out images.
@@ -74,6 +75,7 @@ class QatOptions:
     batch: int = 8
     crop: int = 32
     pace: float = 0.3
+    scales_pace: float = 1.0
     smaller: tuple[float, ...] = SMALLER
     two_tones: bool = True
     validate_every: int = 250
@@ -110,7 +112,9 @@ class QatOptions:
             patience=self.patience,
             bfloat16=in_bfloat16(self.precision, self.device),
         )
-        return QatSettings(plan=plan, crop=self.crop, trained=self.trained, pace=self.pace)
+        return QatSettings(
+            plan=plan, crop=self.crop, trained=self.trained, pace=self.pace, scales_pace=self.scales_pace
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ from .quantized import Provenance, QuantizedSpan
 from .recipe import recipe_named
 from .trainable import TrainableSpan
 
-STEP_SIZES = {"kernels": 0.02, "biases": 0.003, "log_weight_scales": 1e-4, "log_scales": 3e-4}
+STEP_SIZES = {"kernels": 0.02, "biases": 0.003, "log_weight_scales": 1e-4, "log_scales": 1e-4}
 """Adam's step sizes by parameter: integer steps, integer steps of the output, and logarithms."""
 
 BRANCH_STEP = 0.1
@@ -55,6 +55,7 @@ class QatSettings:
         crop: side of a crop in LR pixels.
         trained: the folded weights, or branches of Conv3XC that are folded on every step.
         pace: factor on all step sizes.
+        scales_pace: factor on those of the tensors' scales beside.
         turned: whether crops are turned and mirrored at random.
     """
 
@@ -62,6 +63,7 @@ class QatSettings:
     crop: int = 32
     trained: TrainedName = "folded"
     pace: float = 1.0
+    scales_pace: float = 1.0
     turned: bool = True
 
 
@@ -189,6 +191,7 @@ def parameter_groups(trainable: TrainableSpan, settings: QatSettings) -> list[Pa
         names = tuple(name for name, p in named if name.partition(".")[0] == kind and p.requires_grad)
         branches = kind == "kernels" and settings.trained == "branches"
         lr = size * settings.pace * (BRANCH_STEP if branches else 1.0)
+        lr *= settings.scales_pace if kind == "log_scales" else 1.0
         until = FROZEN_AFTER if kind.startswith("log_") else 1.0
         if names:
             groups.append(ParameterGroup(names=names, lr=lr, until=until))

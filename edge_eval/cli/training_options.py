@@ -56,6 +56,10 @@ OPTIONS: dict[str, tuple[click.ParamType[Any] | Callable[[str], Any], str]] = {
         "Whether they are used in two flat colours too, as text and drawings are.  [default: true]",
     ),
     "pace": (POSITIVE, "Factor on all step sizes.  [default: 0.3]"),
+    "scales-pace": (
+        POSITIVE,
+        "Factor on those of the tensors' scales beside: more for text and drawings.  [default: 1]",
+    ),
     "validate-every": (COUNT, "Steps between looks at the held-out images.  [default: 250]"),
     "patience": (COUNT, "End after so many looks without gain."),
     "device": (click.Choice(["auto", "cpu", "cuda"]), "[default: auto]"),

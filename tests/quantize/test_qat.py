@@ -187,6 +187,9 @@ def test_scales_are_frozen_late_and_fixed_ones_never_move(
         "kernels": False, "biases": False, "log_weight_scales": True, "log_scales": True,
     }  # fmt: skip
     assert sum(len(group.names) for group in groups.values()) == len(list(trainable.parameters()))
+    faster = parameter_groups(trainable, replace(SETTINGS, scales_pace=3))
+    for group, before in zip(faster, groups.values(), strict=True):
+        assert group.lr == pytest.approx(before.lr * (3 if group.names == ("log_scales",) else 1))
     with torch.no_grad():
         trainable.log_scales += 1
     moved = trainable.activations()
