@@ -8,6 +8,7 @@ from pathlib import Path
 from models.errors import InputError
 
 from .report_data import HostLatency, Quality, read_report
+from .report_text import beyond_text, limit_text
 from .tolerances import limit
 
 
@@ -84,36 +85,48 @@ class Baseline:
         elif old.psnr_y_db is not None and new.psnr_y_db is not None:
             fall = old.psnr_y_db - new.psnr_y_db
             if not fall <= self.allowed.psnr:
+                less = beyond_text(fall, self.allowed.psnr, digits=4)
                 yield (
-                    f"{what}: PSNR-Y {new.psnr_y_db:.4f} dB, {fall:.4f} less than in {self.name} "
-                    f"({old.psnr_y_db:.4f}); {self.allowed.psnr:g} is allowed"
+                    f"{what}: PSNR-Y {new.psnr_y_db:.4f} dB, {less} less than in {self.name} "
+                    f"({old.psnr_y_db:.4f}); {limit_text(self.allowed.psnr)} is allowed"
                 )
 
     def _larger(self, what: str, old: HostLatency, new: HostLatency) -> Iterator[str]:
         growth = new.size_bytes / old.size_bytes - 1 if old.size_bytes else 0.0
         if not growth <= self.allowed.size:
             yield (
-                f"{what}: {new.size_bytes:,} bytes, {growth:.1%} more than in {self.name} "
-                f"({old.size_bytes:,}); {self.allowed.size:.1%} is allowed"
+                f"{what}: {new.size_bytes:,} bytes, {_percent(growth, self.allowed.size)} more than in "
+                f"{self.name} ({old.size_bytes:,}); {_allowed(self.allowed.size)} is allowed"
             )
 
     def _slower(
         self, what: str, old: HostLatency, new: HostLatency, latency: Sequence[HostLatency]
     ) -> Iterator[str]:
-        """Times of two computers, or two days, are compared as parts of another row's time."""
-        if old.median_ms is None:
+        """Times of two computers, or two days, are compared as parts of a yardstick's time.
+
+        That is another row of the same size and thread count, timed both times: the one whose own time grew
+        by the median of all others' (by the lower one of two), so that every row is held against others, the
+        first as well. Where both documents have times over this computer's matrix product, the first row is
+        held against that instead, and so is a row that is alone: then not even all rows may become slower
+        alike. What became faster alone makes others seem slower where there are fewer than four rows.
+        """
+        if not old.median_ms:
             return
         if new.median_ms is None:
-            yield f"{what}: has no time now ({new.reason}), and {old.median_ms:.2f} ms in {self.name}"
+            why = new.reason or "no median"
+            yield f"{what}: has no time now ({why}), and {old.median_ms:.2f} ms in {self.name}"
             return
+        alike = self._timed_like(old)
+        is_first = _latency_key(alike[0]) == _latency_key(old)
         yardstick = self._yardstick(old, latency)
-        if yardstick is not None and _latency_key(yardstick) != _latency_key(old):
-            now = next(row for row in latency if _latency_key(row) == _latency_key(yardstick))
-            before = old.median_ms / (yardstick.median_ms or 1.0)
-            yield from self._grown(what, yardstick.artifact, before, new.median_ms / (now.median_ms or 1.0))
-        elif old.floor_ratio is not None and new.floor_ratio is not None:
+        if old.floor_ratio and new.floor_ratio and (is_first or yardstick is None):
             yield from self._grown(what, "this computer's matrix product", old.floor_ratio, new.floor_ratio)
-        elif len(self._timed_like(old)) == 1:
+        elif yardstick is not None:
+            before, now = yardstick
+            yield from self._grown(
+                what, before.artifact, old.median_ms / _ms(before), new.median_ms / _ms(now)
+            )
+        elif len(alike) == 1:
             yield (
                 f"{what}: no other row of {self.name} was timed like it, so its time cannot be "
                 "compared; time a second file with it"
@@ -123,24 +136,25 @@ class Baseline:
         growth = now / before - 1
         if not growth <= self.allowed.latency:
             yield (
-                f"{what}: takes {now:.3f} times as long as {yardstick}, {growth:.1%} more than in "
-                f"{self.name} ({before:.3f}); {self.allowed.latency:.1%} is allowed"
+                f"{what}: takes {now:.3f} times as long as {yardstick}, "
+                f"{_percent(growth, self.allowed.latency)} more than in {self.name} ({before:.3f}); "
+                f"{_allowed(self.allowed.latency)} is allowed"
             )
 
-    def _yardstick(self, like: HostLatency, latency: Sequence[HostLatency]) -> HostLatency | None:
-        """The first row timed at this size and thread count both times, if there are several."""
-        now = {_latency_key(row) for row in latency if row.median_ms is not None}
-        common = [row for row in self._timed_like(like) if _latency_key(row) in now]
-        return common[0] if len(common) > 1 else None
+    def _yardstick(
+        self, old: HostLatency, latency: Sequence[HostLatency]
+    ) -> tuple[HostLatency, HostLatency] | None:
+        """The other row, then and now, whose time grew by the lower median; None where there is no other."""
+        now = {_latency_key(row): row for row in latency if row.median_ms}
+        others = [row for row in self._timed_like(old) if _latency_key(row) != _latency_key(old)]
+        pairs = [(row, now[_latency_key(row)]) for row in others if _latency_key(row) in now]
+        pairs.sort(key=lambda pair: _ms(pair[1]) / _ms(pair[0]))
+        return pairs[(len(pairs) - 1) // 2] if pairs else None
 
     def _timed_like(self, like: HostLatency) -> list[HostLatency]:
         """The earlier rows with a time at this size and thread count."""
         setting = (like.threads, like.input_hw)
-        return [
-            row
-            for row in self.latency
-            if (row.threads, row.input_hw) == setting and row.median_ms is not None
-        ]
+        return [row for row in self.latency if (row.threads, row.input_hw) == setting and row.median_ms]
 
 
 def read_baseline(source: Path, allowed: Allowed, *, needs: Sequence[str]) -> Baseline:
@@ -170,12 +184,28 @@ def read_baseline(source: Path, allowed: Allowed, *, needs: Sequence[str]) -> Ba
     )
 
 
+def _percent(growth: float, allowed: float) -> str:
+    """A growth that is more than allowed, both parts, with the digits that show it."""
+    return f"{beyond_text(100 * growth, 100 * allowed, digits=1)}%"
+
+
+def _allowed(part: float) -> str:
+    """A part as a percentage, one digit after the point unless more are needed."""
+    percent = round(100 * part, 9)
+    return f"{percent:.1f}%" if percent == round(percent, 1) else f"{limit_text(percent)}%"
+
+
 def _quality_key(row: Quality) -> tuple[object, ...]:
     return row.artifact, row.runtime, row.dataset, row.scale
 
 
 def _latency_key(row: HostLatency) -> tuple[object, ...]:
     return row.artifact, row.runtime, row.threads, row.input_hw
+
+
+def _ms(row: HostLatency) -> float:
+    assert row.median_ms
+    return row.median_ms
 
 
 def _latency_words(row: HostLatency) -> str:

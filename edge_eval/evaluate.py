@@ -10,6 +10,7 @@ import numpy as np
 
 from convert.artifact import Artifact
 from models.errors import InputError
+from models.files import size_of
 from models.progress import Progress, silent
 
 from . import metrics
@@ -29,13 +30,14 @@ Small = Literal["refuse", "mirror"]
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is evaluated: the file and how it was made."""
+    """What is evaluated: the file, its size in bytes where it is known, and how it was made."""
 
     artifact: str
     sha256: str
     format: str
     recipe: str
     method: str | None
+    size_bytes: int | None = None
 
     @classmethod
     def of(cls, model: "Artifact | Checkpoint | QuantizedCheckpoint") -> "Subject":
@@ -48,6 +50,7 @@ class Subject:
                 format=info.format,
                 recipe=info.recipe,
                 method=info.source.method,
+                size_bytes=size_of(model.path),
             )
         quantized = model.quantized if isinstance(model, QuantizedCheckpoint) else None
         return cls(
@@ -56,6 +59,7 @@ class Subject:
             format="checkpoint",
             recipe=quantized.recipe if quantized else "fp32",
             method=quantized.method if quantized else None,
+            size_bytes=size_of(Path(model.path)),
         )
 
 
@@ -130,6 +134,7 @@ class Evaluation:
         return {
             "artifact": subject.artifact,
             "sha256": subject.sha256,
+            "size_bytes": subject.size_bytes,
             "format": subject.format,
             "recipe": subject.recipe,
             "method": subject.method,

@@ -7,6 +7,7 @@ from typing import Any
 from .baseline import Baseline
 from .latency_gate import LatencyRatio, PlannedRow
 from .report_data import HostLatency, Quality
+from .report_text import beyond_text, limit_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,8 @@ class Gates:
                 yield f"{what}: no image has a PSNR, so no limit can be checked; give high-resolution images"
             return
         if self.max_drop_db is not None and not quality.drop_db <= self.max_drop_db:
-            yield f"{what}: drops {quality.drop_db:.4f} dB, more than --max-drop {self.max_drop_db:g}"
+            drop = beyond_text(quality.drop_db, self.max_drop_db, digits=4)
+            yield f"{what}: drops {drop} dB, more than --max-drop {limit_text(self.max_drop_db)}"
         if self.min_psnr_db is not None and not quality.psnr_y_db >= self.min_psnr_db:
-            yield f"{what}: PSNR-Y {quality.psnr_y_db:.4f} dB, less than --min-psnr {self.min_psnr_db:g}"
+            psnr = beyond_text(quality.psnr_y_db, self.min_psnr_db, digits=4)
+            yield f"{what}: PSNR-Y {psnr} dB, less than --min-psnr {limit_text(self.min_psnr_db)}"

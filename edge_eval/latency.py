@@ -15,16 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from models.errors import InputError
 from models.files import size_of
 from models.progress import Progress, silent
 
+from .latency_probe import REFUSED
 from .quantized_file import is_quantized, load_quantized_checkpoint
 from .runtimes.table import kind_of, open_runner
 
 DEFAULT_HW = (128, 128)
 """Size for networks that have none of their own."""
+
+FREE_PART = 0.85
+"""Of the memory that is free, for files that are open side by side."""
 
 ROUNDS = 5
 EMULATED = {
@@ -224,22 +229,37 @@ def native_hw(path: Path, runtime: str) -> tuple[int, int]:
     return hw or DEFAULT_HW
 
 
+def free_mb() -> float:
+    """The memory that may be taken, in MiB."""
+    available: int = psutil.virtual_memory().available
+    return FREE_PART * available / 2**20
+
+
 def probe_fresh(path: Path, runtime: str, threads: int, input_hw: tuple[int, int]) -> dict[str, float]:
     """Opening time and memory in a process of its own: `init_ms`, `peak_rss_mb`, `base_rss_mb`.
+
+    It gets `FREE_PART` of the memory that is free, and fails beyond.
 
     Raises:
         InputError: the process failed; its last words are given.
     """
-    asked = json.dumps([str(path.resolve()), runtime, threads, list(input_hw)])
+    free = free_mb()
+    asked = json.dumps([str(path.resolve()), runtime, threads, list(input_hw), free])
     command = [sys.executable, "-m", "edge_eval.latency_probe", asked]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode < 0:
         raise InputError(
             f"{path} at {input_hw[0]}x{input_hw[1]} was killed by signal {-done.returncode} in a fresh "
-            f"process with {runtime}, most likely for want of memory; give a smaller size"
+            f"process with {runtime}, most likely for want of memory ({free:.0f} MiB were to be had); "
+            "give a smaller size"
         )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise InputError(f"{path} could not be opened in a fresh process with {runtime}: {last}")
+        raise InputError(
+            f"{path} could not be opened in a fresh process with {runtime}: {last} "
+            f"({free:.0f} MiB of memory were to be had)"
+        )
     figures: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    if REFUSED in figures:
+        raise InputError(f"{figures[REFUSED]} ({free:.0f} MiB of memory were to be had)")
     return figures

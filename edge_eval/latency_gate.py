@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from models.errors import InputError
 
 from .report_data import HostLatency
+from .report_text import beyond_text, limit_text
 
 GRAMMAR = re.compile(r"(?P<above>[^/=]+)/(?P<below>[^/=]+)=(?P<most>\d+(\.\d*)?|\.\d+)")
 
@@ -37,13 +38,17 @@ Row = TypeVar("Row", bound=Named)
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRow:
-    """A row that there will be; `timed` says whether it will have a time."""
+    """A row that there will be; `timed` says whether it will have a time.
+
+    Rows of one name are told apart by `input_hw`, (H, W), where it is known and not the same.
+    """
 
     artifact: str
     runtime: str
     recipe: str | None = None
     compared: str | None = None
     timed: bool = True
+    input_hw: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +112,7 @@ class LatencyRatio:
         )
 
     def __str__(self) -> str:
-        return f"{self.above}/{self.below}={self.most:g}"
+        return f"{self.above}/{self.below}={limit_text(self.most)}"
 
     def refuse_unusable(self, rows: Sequence[PlannedRow]) -> None:
         """Refuse names that no row will have, or several, before anything is timed at one size and threads.
@@ -123,8 +128,9 @@ class LatencyRatio:
                     f"--max-latency-ratio: {found[0].artifact} on {found[0].runtime} gets no time here; "
                     "give a row that is timed"
                 )
-            if len(timed) > 1:
-                raise _ambiguous(name, timed)
+            alike = [row for row in timed if sum(one.input_hw == row.input_hw for one in timed) > 1]
+            if alike:
+                raise _ambiguous(name, [row for row in alike if row.input_hw == alike[0].input_hw])
 
     def failures(self, rows: Sequence[HostLatency]) -> Iterable[str]:
         """One line per size and thread count at which the limit is not kept, or if it cannot be checked.
@@ -140,8 +146,9 @@ class LatencyRatio:
             one, other = above[setting], below[setting]
             ratio = (one.median_ms or 0.0) / (other.median_ms or 1.0)
             if not ratio <= self.most:
+                shown = beyond_text(ratio, self.most, digits=3)
                 yield (
-                    f"{one.artifact} on {one.runtime} takes {ratio:.3f} times as long as {other.artifact} on "
+                    f"{one.artifact} on {one.runtime} takes {shown} times as long as {other.artifact} on "
                     f"{other.runtime} ({one.median_ms:.2f} and {other.median_ms:.2f} ms, median, "
                     f"{_words(setting)}), more than --max-latency-ratio {self}"
                 )
@@ -150,6 +157,9 @@ class LatencyRatio:
         """Why there are no two times to compare."""
         for name in (self.above, self.below):
             found = name.among(rows)
+            if any(row.mean_ms is not None and row.median_ms is None for row in found):
+                one = next(row for row in found if row.mean_ms is not None and row.median_ms is None)
+                return f"{one.artifact} on {one.runtime} has no median, only a mean of {one.mean_ms:.2f} ms"
             if all(row.median_ms is None for row in found):
                 return f"{found[0].artifact} on {found[0].runtime} has no time ({found[0].reason})"
         return f"{self.above} and {self.below} were not timed at one size with as many threads"

@@ -1,90 +1,102 @@
 """Benchmarks as tables for a terminal: times, what they mean, and where they go."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .report import HOST_NOTE, latency_tables
-from .report_data import results_of
-from .report_text import drop_text, ms_text
+from .report import latency_tables
+from .report_data import HostLatency, JudgedQuality, results_of
+from .report_table import RATIOS, TIMED, Column, filled
+from .report_text import figure_text
+from .timed_where import device_name
 
 SHOWN_OPERATIONS = 12
 LEFT = ("artifact", "runtime", "operation", "layer", "kernel", "kind")
 
 
 def bench_tables(document: Mapping[str, Any]) -> Iterable[RenderableType]:
-    """A document of `bench --json` of this computer: times, ratios, what was compared, and profiles."""
-    results: Sequence[Mapping[str, Any]] = document["results"]
-    yield from latency_tables(results_of(document)[1], note=HOST_NOTE)
-    timed = [result for result in results if result["median_ms"] is not None]
-    if timed:
-        yield Text()
-        yield _ratios(timed)
-        yield from _legend(document, timed)
-    for result in results:
+    """A document of `bench --json`: times, ratios, what was compared, and profiles.
+
+    Raises:
+        ShapeError: it is none.
+    """
+    _, latencies = results_of(document)
+    device = device_name(document.get("environment", {}), latencies)
+    floors, compared = document.get("floor", ()), document.get("compared", {})
+    yield from timing_tables(latencies, device=device, floors=floors, compared=compared)
+    for result in document["results"]:
         if result.get("profile"):
             yield from _profile(result)
 
 
-def _ratios(timed: Sequence[Mapping[str, Any]]) -> Table:
-    """What the times mean."""
-    table = _table(
-        "artifact",
-        "runtime",
-        "input",
-        "threads",
-        "x float",
-        "x floor",
-        "GMAC",
-        "frames/s",
-        "ms/MP",
-        "drop dB",
-    )
-    for result in timed:
-        quality = result["quality"] or {}
-        table.add_row(
-            result["artifact"],
-            result["runtime"],
-            "x".join(map(str, result["input_hw"])),
-            str(result["threads"]),
-            _number(result["float_ratio"]),
-            _number(result["floor_ratio"]),
-            _number(result["macs"] and result["macs"] / 1e9),
-            _number(result["fps"]),
-            ms_text(result["ms_per_output_mp"]),
-            drop_text(quality.get("drop_db")),
-        )
-    return table
+def timing_tables(
+    latencies: Sequence[HostLatency],
+    *,
+    device: str | None = None,
+    floors: Sequence[Mapping[str, Any]] = (),
+    compared: Mapping[str, str] | None = None,
+) -> Iterable[RenderableType]:
+    """Times, and what they mean.
 
-
-def _legend(document: Mapping[str, Any], timed: Sequence[Mapping[str, Any]]) -> Iterable[Text]:
-    """What the ratios are to."""
-    bases = dict.fromkeys(result["float_row"] for result in timed if result["float_row"])
-    if bases:
-        yield _dim(f"x float: time over that of {', '.join(bases)}, at the same size and threads")
-    else:
-        yield _dim("x float: no straight fp32 file of the same network is among the files")
-    for floor in document["floor"]:
-        rates = ", ".join(f"{name} {rate:.0f}" for name, rate in floor["gmacs_per_s"].items())
-        at = f"{_threads(floor['threads'])}, beside {'x'.join(map(str, floor['input_hw']))}"
-        yield _dim(f"x floor: time over MACs at this computer's matrix product, GMAC/s: {rates} ({at})")
-    qualities = [result["quality"] for result in timed if result["quality"]]
-    if qualities:
-        yield _dim(f"drop: PSNR-Y lost against the float network, {_images(qualities[0])}")
-    resized = [
-        r for r in timed if r["native_hw"] and r["native_hw"] != r["input_hw"] and r["compared"] is None
-    ]
-    for name in dict.fromkeys(result["artifact"] for result in resized):
-        yield _dim(f"{name} was made for another size; its input was resized")
-    for name, what in document["compared"].items():
+    Args:
+        latencies: the times.
+        device: the device that they are of; None: this computer.
+        floors: entries of `floor` of `bench --json`, where they are at hand.
+        compared: what the tools that are compared with are, by their names.
+    """
+    yield from latency_tables(latencies, device=device)
+    timed = [one for one in latencies if one.median_ms is not None]
+    columns = filled(RATIOS, timed)
+    if len(columns) > len(TIMED):
+        yield Text()
+        yield _ratios(columns, timed)
+    yield from _legend({column.title for column in columns}, timed, floors)
+    for name, what in (compared or {}).items():
         yield _dim(f"{name}: {what}")
 
 
-def _images(quality: Mapping[str, Any]) -> str:
-    return f"{quality['dataset']}, {quality['images']} images"
+def _ratios(columns: Sequence[Column[HostLatency]], timed: Sequence[HostLatency]) -> Table:
+    """What the times mean."""
+    table = _table(*(column.title for column in columns))
+    for one in timed:
+        table.add_row(*(column.text(one) for column in columns))
+    return table
+
+
+def _legend(
+    titles: Set[str], timed: Sequence[HostLatency], floors: Sequence[Mapping[str, Any]]
+) -> Iterable[Text]:
+    """What the ratios that are shown are to."""
+    if "x float" in titles:
+        bases = dict.fromkeys(one.float_row for one in timed if one.float_row)
+        base = ", ".join(bases) or "the straight fp32 file of the same network"
+        yield _dim(f"x float: time over that of {base}, at the same size and threads")
+    if "x floor" in titles:
+        said = "x floor: time over MACs at this computer's matrix product"
+        for floor in floors:
+            rates = ", ".join(f"{name} {rate:.0f}" for name, rate in floor["gmacs_per_s"].items())
+            at = f"{_threads(floor['threads'])}, beside {'x'.join(map(str, floor['input_hw']))}"
+            yield _dim(f"{said}, GMAC/s: {rates} ({at})")
+        if not floors:
+            yield _dim(said)
+    judged = next((one.quality for one in timed if one.quality), None)
+    if judged is not None and "drop dB" in titles:
+        yield _dim(f"drop: PSNR-Y lost against the float network{_images(judged)}")
+    resized = [
+        one for one in timed if one.native_hw and one.native_hw != one.input_hw and one.compared is None
+    ]
+    for name in dict.fromkeys(one.artifact for one in resized):
+        yield _dim(f"{name} was made for another size; its input was resized")
+
+
+def _images(quality: JudgedQuality) -> str:
+    """Data set and number of images, after a comma."""
+    if "dataset" not in quality or "images" not in quality:
+        return ""
+    return f", {quality['dataset']}, {quality['images']} images"
 
 
 def _profile(result: Mapping[str, Any]) -> Iterable[RenderableType]:
@@ -124,9 +136,9 @@ def _operations(operations: Sequence[Mapping[str, Any]]) -> Table:
             operation["kernel"] or "–",
             f"{operation['ms']:.3f}",
             _percent(operation["share"]),
-            _number(operation["macs"] / 1e6) if operation["macs"] else "–",
+            figure_text(operation["macs"] / 1e6) if operation["macs"] else "–",
             "–" if operation["bytes"] is None else f"{operation['bytes'] / 1e3:.0f}",
-            _number(operation["gmacs_per_s"] or None),
+            figure_text(operation["gmacs_per_s"] or None),
         )
     rest = dearest[SHOWN_OPERATIONS:]
     if rest:
@@ -143,7 +155,7 @@ def _layers(layers: Sequence[Mapping[str, Any]]) -> Table:
             layer["layer"],
             f"{layer['ms']:.3f}",
             _percent(layer["share"]),
-            _number(layer["macs"] / 1e6) if layer["macs"] else "–",
+            figure_text(layer["macs"] / 1e6) if layer["macs"] else "–",
             str(layer["operations"]),
         )
     return table
@@ -163,11 +175,6 @@ def _dim(text: str) -> Text:
 
 def _threads(count: int) -> str:
     return f"{count} thread" if count == 1 else f"{count} threads"
-
-
-def _number(value: float | None) -> str:
-    """Three significant digits, or a dash."""
-    return "–" if value is None else f"{value:.3g}"
 
 
 def _percent(value: float | None) -> str:

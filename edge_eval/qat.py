@@ -77,7 +77,7 @@ class QatOptions:
     pace: float = 0.3
     scales_pace: float = 1.0
     smaller: tuple[float, ...] = SMALLER
-    two_tones: bool = True
+    two_tones: bool = False
     validate_every: int = 250
     patience: int | None = None
     device: str = "auto"

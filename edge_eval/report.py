@@ -8,11 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from .report_data import HostLatency, Quality, Report, Row, Step
-from .report_table import ROWS
-from .report_text import agreement_text, db_text, drift_text, drop_text, ms_text, ssim_text
+from .report_table import ROWS, TIMES, filled
+from .report_text import agreement_text, db_text, drift_text, drop_text, ssim_text
+from .timed_where import device_name, note_text
 
-HOST_NOTE = Text("times are this computer's, not a phone's", style="dim")
-DEVICE_NOTE = Text("times are the device's, by benchmark_model", style="dim")
 STYLES = {"OK": "green", "FAILED": "bold red", "SKIPPED": "yellow", "REFERENCE": "dim"}
 
 
@@ -27,7 +26,7 @@ def report_tables(report: Report) -> Iterable[RenderableType]:
     for agreed in report.agreement:
         yield Text(agreement_text(agreed))
     if report.latency:
-        yield HOST_NOTE
+        yield _note(device_name(report.environment, report.latency))
 
 
 @dataclass(frozen=True)
@@ -72,39 +71,28 @@ def quality_tables(quality: Quality) -> Iterable[RenderableType]:
     yield table
 
 
-def latency_tables(latencies: Sequence[HostLatency], *, note: Text = HOST_NOTE) -> Iterable[RenderableType]:
-    """Times, then one line per file that was not timed, and whose times they are."""
-    table = _table(
-        "artifact",
-        "runtime",
-        "input",
-        "threads",
-        "median ms",
-        "p90 ms",
-        "min ms",
-        "std ms",
-        "load ms",
-        "peak MB",
-        "runs",
-    )
+def latency_tables(
+    latencies: Sequence[HostLatency], *, device: str | None = None
+) -> Iterable[RenderableType]:
+    """Times, then one line per file that was not timed, and whose times they are.
+
+    Args:
+        latencies: the times.
+        device: the device that they are of; None: this computer.
+    """
+    columns = filled(TIMES, latencies)
+    table = _table(*(column.title for column in columns))
     for timed in latencies:
-        table.add_row(
-            timed.artifact,
-            timed.runtime,
-            f"{timed.input_hw[0]}x{timed.input_hw[1]}",
-            str(timed.threads),
-            *(
-                ms_text(value)
-                for value in (timed.median_ms, timed.p90_ms, timed.min_ms, timed.std_ms, timed.init_ms)
-            ),
-            "–" if timed.peak_rss_mb is None else f"{timed.peak_rss_mb:.0f}",
-            str(timed.runs),
-        )
+        table.add_row(*(column.text(timed) for column in columns))
     yield table
     for timed in latencies:
         if timed.reason:
             yield Text(f"SKIPPED {timed.artifact}: {timed.reason}", style=STYLES["SKIPPED"])
-    yield note
+    yield _note(device)
+
+
+def _note(device: str | None) -> Text:
+    return Text(note_text(device), style="dim")
 
 
 LEFT = ("artifact", "runs on", "runtime", "status", "worst image", "image", "layer", "kernel")

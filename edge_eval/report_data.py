@@ -3,13 +3,14 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NotRequired, TypedDict
 
 from models.errors import InputError
 
-from .layer_errors import LayerErrors, NodeError
+from .json_records import ShapeError, record_of
+from .layer_errors import LayerErrors
 from .report_pictures import Scene
 
 Status = Literal["OK", "FAILED", "SKIPPED", "REFERENCE"]
@@ -20,7 +21,7 @@ BENCH_FILE = "bench.json"
 HTML_FILE = "report.html"
 PICTURES_FOLDER = "pictures"
 
-Record = TypeVar("Record")
+TAKEN = "give a folder that span-edge run wrote, or a JSON file of span-edge eval or bench"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,7 @@ class Quality:
     drift_psnr_y_db: float | None
     max_abs_8bit: int
     per_image: tuple[ImageFigures, ...]
+    size_bytes: int | None = None
 
     @property
     def worst(self) -> ImageFigures:
@@ -71,6 +73,16 @@ class Quality:
             return drop, -math.inf if image.drift_psnr_y_db is None else -image.drift_psnr_y_db
 
         return sorted(self.per_image, key=badness, reverse=True)
+
+
+class JudgedQuality(TypedDict, total=False):
+    """What a row of `bench` costs in quality: means over the images of a data set."""
+
+    dataset: str
+    images: int
+    psnr_y_db: float | None
+    float_psnr_y_db: float | None
+    drop_db: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +111,11 @@ class HostLatency:
     ms_per_output_mp: float | None = None
     float_ratio: float | None = None
     floor_ratio: float | None = None
-    quality: Mapping[str, Any] | None = None
+    quality: JudgedQuality | None = None
+    native_hw: tuple[int, int] | None = None
+    macs: int | None = None
+    float_row: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +219,57 @@ class Report:
         ]
 
 
+class ConfigFacts(TypedDict):
+    """The network's hyper-parameters, as far as a report names them."""
+
+    network: str
+    upscale: int
+    feature_channels: int
+
+
+class CheckpointFacts(TypedDict):
+    """The checkpoint of a run; other entries are shown as they are."""
+
+    name: str
+    file: str
+    config: NotRequired[ConfigFacts]
+
+
+class GateFacts(TypedDict, total=False):
+    """The limits of a run."""
+
+    max_drop_db: float | None
+    min_psnr_db: float | None
+    max_latency_ratios: tuple[str, ...]
+    baseline: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """`run.json`, as far as a report shows it."""
+
+    created: str
+    checkpoint: CheckpointFacts
+    artifacts: tuple[Step, ...]
+    environment: Mapping[str, Any]
+    pictures: tuple[Scene, ...]
+    commands: tuple[str, ...]
+    gates: GateFacts
+    failures: tuple[str, ...]
+    layer_errors: tuple[LayerErrors, ...] = ()
+    calibration: Mapping[str, Any] | None = None
+    agreement: tuple[AgreementFigures, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """A document of `eval --json` or `bench --json`."""
+
+    schema: Literal[1]
+    results: tuple[Mapping[str, Any], ...]
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+
 def read_report(source: Path) -> Report:
     """The report in a folder that `span-edge run` wrote, or in one JSON document of `eval` or `bench`.
 
@@ -212,9 +279,7 @@ def read_report(source: Path) -> Report:
     if source.is_dir():
         return _read_folder(source)
     if not source.is_file():
-        raise InputError(
-            f"no {source}; give a folder that span-edge run wrote, or a JSON file of eval or bench"
-        )
+        raise InputError(f"no {source}; {TAKEN}")
     document = _read_json(source)
     quality, latency = _results(document, source)
     return Report(
@@ -228,9 +293,7 @@ def read_report(source: Path) -> Report:
 
 def _read_folder(folder: Path) -> Report:
     if not (folder / RUN_FILE).is_file():
-        raise InputError(
-            f"{folder} has no {RUN_FILE}; give a folder that span-edge run wrote, or one JSON file"
-        )
+        raise InputError(f"{folder} has no {RUN_FILE}; {TAKEN}")
     record = _read_json(folder / RUN_FILE)
     quality: tuple[Quality, ...] = ()
     latency: tuple[HostLatency, ...] = ()
@@ -240,79 +303,58 @@ def _read_folder(folder: Path) -> Report:
             quality += found_quality
             latency += found_latency
     try:
-        return report_of_run(record, folder=folder, quality=quality, latency=latency)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder / RUN_FILE} is not what span-edge run writes: {error!r}") from error
-
-
-def report_of_run(
-    record: Mapping[str, Any], *, folder: Path, quality: tuple[Quality, ...], latency: tuple[HostLatency, ...]
-) -> Report:
-    """The report of one run: its record (`run.json`) and its results.
-
-    Raises:
-        KeyError, TypeError, ValueError: the record is not of this schema.
-    """
+        run = record_of(RunRecord, record)
+    except ShapeError as error:
+        raise InputError(f"{folder / RUN_FILE} is not what span-edge run writes: {error}; {TAKEN}") from error
     return Report(
-        title=record["checkpoint"]["name"],
+        title=run.checkpoint["name"],
         folder=folder,
-        created=record["created"],
-        checkpoint=record["checkpoint"],
-        steps=tuple(record_of(Step, step) for step in record["artifacts"]),
+        created=run.created,
+        checkpoint=run.checkpoint,
+        steps=run.artifacts,
         quality=quality,
         latency=latency,
-        environment=record["environment"],
-        pictures=tuple(record_of(Scene, scene) for scene in record["pictures"]),
-        layer_errors=tuple(record_of(LayerErrors, errors) for errors in record.get("layer_errors", [])),
-        calibration=record.get("calibration"),
-        agreement=tuple(record_of(AgreementFigures, agreed) for agreed in record.get("agreement", [])),
-        commands=tuple(record["commands"]),
-        gates=record["gates"],
-        failures=tuple(record["failures"]),
+        environment=run.environment,
+        pictures=run.pictures,
+        layer_errors=run.layer_errors,
+        calibration=run.calibration,
+        agreement=run.agreement,
+        commands=run.commands,
+        gates=run.gates,
+        failures=run.failures,
     )
-
-
-NESTED: Mapping[str, type] = {"per_image": ImageFigures, "nodes": NodeError}
-"""Keys that hold lists of records, and of what kind."""
-
-
-def record_of(kind: type[Record], data: Mapping[str, Any]) -> Record:
-    """`kind` (one of the dataclasses above) from JSON data; lists become tuples, unknown keys are left out.
-
-    Raises:
-        TypeError: a key is missing.
-    """
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    values = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key in known
-    }
-    for key, inner in NESTED.items():
-        if key in values:
-            values[key] = tuple(record_of(inner, entry) for entry in data[key])
-    return kind(**values)
 
 
 def results_of(document: Mapping[str, Any]) -> tuple[tuple[Quality, ...], tuple[HostLatency, ...]]:
     """The results of an `eval` or `bench` document, whichever it is.
 
     Raises:
-        KeyError, TypeError, ValueError: it is neither.
+        ShapeError: it is neither.
     """
-    if document["schema"] != 1:
-        raise ValueError(f"schema {document['schema']} is not 1")
-    results = document["results"]
-    quality = tuple(record_of(Quality, result) for result in results if "psnr_y_db" in result)
-    latency = tuple(record_of(HostLatency, result) for result in results if "psnr_y_db" not in result)
-    return quality, latency
+    quality: list[Quality] = []
+    latency: list[HostLatency] = []
+    for index, result in enumerate(record_of(Results, document).results):
+        at = f"results[{index}]"
+        if "psnr_y_db" not in result:
+            latency.append(record_of(HostLatency, result, at))
+            continue
+        quality.append(record_of(Quality, result, at))
+        if not quality[-1].per_image:
+            raise ShapeError(f"{at}.per_image is empty")
+    return tuple(quality), tuple(latency)
 
 
 def _results(
     document: Mapping[str, Any], source: Path
 ) -> tuple[tuple[Quality, ...], tuple[HostLatency, ...]]:
+    if document.get("kind") == "estimate":
+        raise InputError(f"{source} holds what span-edge estimate computed, and nothing measured; {TAKEN}")
     try:
         return results_of(document)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{source} is neither of eval --json nor of bench --json: {error!r}") from error
+    except ShapeError as error:
+        raise InputError(
+            f"{source} is neither of eval --json nor of bench --json: {error}; {TAKEN}"
+        ) from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -321,7 +363,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"cannot read {path} as JSON: {error}") from error
     if not isinstance(document, dict):
-        raise InputError(f"{path} holds no JSON object; give a file of eval --json or bench --json")
+        raise InputError(f"{path} holds no JSON object; {TAKEN}")
     return document
 
 
@@ -336,6 +378,7 @@ def _step_of_quality(quality: Quality) -> Step:
         recipe=quality.recipe,
         method=quality.method,
         status="OK",
+        size_bytes=quality.size_bytes,
     )
 
 

@@ -12,10 +12,10 @@ from markupsafe import Markup, escape
 
 from models.errors import InputError
 
-from .report_data import Report, Row
+from .report_data import HostLatency, Report, Row
 from .report_pictures import Scene
 from .report_plots import bench_plot, drop_plot, layer_plot, quality_plots
-from .report_table import has_quality, ratio_text
+from .report_table import PAGE, Column, filled, has_quality
 from .report_text import (
     agreement_text,
     db_text,
@@ -26,6 +26,7 @@ from .report_text import (
     ms_text,
     ssim_text,
 )
+from .timed_where import device_name, place_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -43,6 +44,22 @@ KINDS: Mapping[str, str] = {
     "difference": "Difference",
 }
 """The viewer's panes, in order, and what they are called."""
+HEADINGS: Mapping[str, str] = {
+    "artifact": "File",
+    "runtime": "Runtime",
+    "input": "Input H×W",
+    "threads": "Threads",
+    "median ms": "Median ms",
+    "x float": "× float",
+    "x floor": "× floor",
+    "drop dB": "Drop dB",
+    "min ms": "Min ms",
+    "std ms": "Std ms",
+    "load ms": "Load ms",
+    "peak MB": "Peak MB",
+    "runs": "Runs",
+}
+"""What the page calls columns of `PAGE`, where it is something else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +107,8 @@ def report_html(report: Report) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     rows = report.rows()
+    place = place_text(device_name(report.environment, report.latency))
+    columns = filled(PAGE, report.latency)
     page = Environment(loader=PackageLoader("edge_eval"), autoescape=True, undefined=StrictUndefined)
     largest_drop = max((row.quality.drop_db or 0.0 for row in rows if row.quality), default=0.0)
     page.filters |= {**FORMATS, "drop_share": partial(_drop_share, largest=largest_drop)}
@@ -98,12 +117,12 @@ def report_html(report: Report) -> str:
         report=report,
         rows=rows,
         notes=_grouped((note, row.step.artifact) for row in rows for note in row.step.notes),
-        cards=_cards(report, rows),
+        cards=_cards(report, rows, place),
         subtitle=_subtitle(report),
         gates=gates_text(report.gates),
         judged=has_quality(report),
         plots=quality_plots(rows),
-        timed_plot=bench_plot(report.latency),
+        timed_plot=bench_plot(report.latency, place=place),
         drops=drop_plot(report.quality),
         layers=layer_plot(report.layer_errors),
         shots=shots,
@@ -111,7 +130,11 @@ def report_html(report: Report) -> str:
         panes=KINDS,
         qualities=report.quality,
         latencies=report.latency,
+        place=place,
+        columns=columns,
+        latency_legend=_latency_legend(columns),
         skipped=_grouped((timed.reason, timed.artifact) for timed in report.latency if timed.reason),
+        timed_notes=_grouped((timed.note, timed.artifact) for timed in report.latency if timed.note),
         operations={timed.artifact: timed.ops for timed in report.latency if timed.ops},
         facts=list(_facts(report)),
         style=_source(page, STYLE_SHEET),
@@ -131,7 +154,7 @@ FORMATS: Mapping[str, Callable[..., str]] = {
     "drop": drop_text,
     "drift": drift_text,
     "ms": ms_text,
-    "ratio": ratio_text,
+    "heading": lambda column: HEADINGS.get(column.title, column.title),
     "ssim": ssim_text,
     "breakable": lambda name: Markup("_<wbr>").join(escape(part) for part in name.split("_")),
     "megabytes": megabytes_text,
@@ -148,7 +171,19 @@ def _drop_share(row: Row, *, largest: float) -> str:
     return f"{100 * max(row.quality.drop_db, 0) / largest:.0f}"
 
 
-def _cards(report: Report, rows: tuple[Row, ...]) -> list[Card]:
+def _latency_legend(columns: Iterable[Column[HostLatency]]) -> str:
+    """What the ratios that are shown are to."""
+    ratios = {
+        "x float": "× float: the median over that of the straight float file of the same network",
+        "x floor": "× floor: the median over the time that the multiply-accumulates take in this computer’s "
+        "matrix product",
+        "drop dB": "Drop: PSNR-Y lost against the float network, where it was measured",
+    }
+    titles = {column.title for column in columns}
+    return " ".join(f"{text}." for title, text in ratios.items() if title in titles)
+
+
+def _cards(report: Report, rows: tuple[Row, ...], place: str) -> list[Card]:
     qualities = [row.quality for row in rows if row.quality]
     cards = []
     if qualities:
@@ -174,7 +209,7 @@ def _cards(report: Report, rows: tuple[Row, ...]) -> list[Card]:
         threads = f"{fastest.threads} thread{'s' * (fastest.threads != 1)}"
         size = f"{fastest.artifact}, {fastest.input_hw[0]}×{fastest.input_hw[1]}, {threads}"
         cards.append(
-            Card(label="Fastest on this host", figure=ms_text(fastest.median_ms), unit="ms", what=size)
+            Card(label=f"Fastest on {place}", figure=ms_text(fastest.median_ms), unit="ms", what=size)
         )
     counts = {
         status: sum(step.status == status for step in report.steps) for status in ("OK", "FAILED", "SKIPPED")
@@ -223,7 +258,7 @@ def _shot(index: int, scene: Scene, folder: Path) -> Shot:
     top, left, height, width = scene.crop
     stills = []
     for kind, path in scene.files.items():
-        still = Still(key=f"s{index}-{kind}", uri=_data_uri(folder / path), caption=KINDS[kind])
+        still = Still(key=f"s{index}-{kind}", uri=_data_uri(folder / path), caption=KINDS.get(kind, kind))
         stills.append(still)
     elements = {kind: f"s{index}-{kind}" for kind in scene.files}
     artifacts = {}
@@ -245,6 +280,10 @@ def _shot(index: int, scene: Scene, folder: Path) -> Shot:
 
 
 def _data_uri(path: Path) -> str:
+    if path.suffix not in MEDIA_TYPES:
+        raise InputError(
+            f"the report shows {path}, which is no {' or '.join(MEDIA_TYPES)} file; run it again"
+        )
     try:
         content = path.read_bytes()
     except OSError as error:

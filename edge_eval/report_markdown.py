@@ -4,12 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from .report_data import HostLatency, Report
-from .report_table import LATENCIES, ROWS, Column, has_quality
+from .report_table import LATENCIES, ROWS, Column, filled, has_quality
 from .report_text import agreement_text
+from .timed_where import device_name, note_text
 
 Line = TypeVar("Line")
-
-HOST_NOTE = "Times are this computer's, not a phone's."
 
 
 def report_markdown(report: Report) -> str:
@@ -20,7 +19,8 @@ def report_markdown(report: Report) -> str:
     if report.failures:
         lines.append("")
     judged = has_quality(report)
-    lines += markdown_table(ROWS, report.rows()) if judged else markdown_table(LATENCIES, report.latency)
+    timed = markdown_table(filled(LATENCIES, report.latency), report.latency)
+    lines += markdown_table(ROWS, report.rows()) if judged else timed
     lines.append("")
     remarks = list(_remarks(report, judged=judged))
     lines += [*(f"- {_escaped(remark)}" for remark in remarks), *([""] if remarks else [])]
@@ -51,7 +51,8 @@ def _remarks(report: Report, *, judged: bool) -> Iterator[str]:
         over = f"{images} image{'s' * (images != 1)}"
         yield f"On {name} x{scale}, {over}; drop: PSNR-Y lost against the float network."
     if any(timed.median_ms is not None for timed in report.latency):
-        yield HOST_NOTE
+        whose = note_text(device_name(report.environment, report.latency))
+        yield f"{whose[0].upper()}{whose[1:]}."
 
 
 def _notes(report: Report, *, judged: bool) -> Iterator[tuple[str, str]]:
@@ -59,6 +60,7 @@ def _notes(report: Report, *, judged: bool) -> Iterator[tuple[str, str]]:
         yield from ((step.artifact, note) for note in step.notes)
     if not judged:
         yield from ((timed.artifact, f"SKIPPED: {timed.reason}") for timed in _untimed(report))
+        yield from ((timed.artifact, timed.note) for timed in report.latency if timed.note)
 
 
 def _untimed(report: Report) -> list[HostLatency]:

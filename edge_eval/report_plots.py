@@ -112,7 +112,7 @@ def quality_plots(rows: Sequence[Row]) -> list[Plot]:
     return plots
 
 
-def bench_plot(latencies: Sequence[HostLatency]) -> Plot | None:
+def bench_plot(latencies: Sequence[HostLatency], *, place: str = "this host") -> Plot | None:
     """Quality against time where a benchmark measured both, at the size and thread count with most rows."""
     judged = [row for row in latencies if row.median_ms is not None and (row.quality or {}).get("psnr_y_db")]
     if len(judged) < 2:
@@ -125,7 +125,7 @@ def bench_plot(latencies: Sequence[HostLatency]) -> Plot | None:
     title = f"Quality against time, {height}×{width}, {threads} thread{'s' * (threads != 1)}"
     float_db = (judged[0].quality or {}).get("float_psnr_y_db")
     return _scatter(
-        points, float_db, title=title, unit="median time on this host, ms", name="bench", width=WIDE
+        points, float_db, title=title, unit=f"median time on {place}, ms", name="bench", width=WIDE
     )
 
 
@@ -134,7 +134,8 @@ def _bench_point(row: HostLatency) -> _Point:
     kinds = {"torch": "checkpoint", **dict.fromkeys(RUNTIME_OF_UNITS.values(), "coreml")}
     kind = kinds.get(row.runtime, "tflite" if row.runtime.startswith(("tflite", "tensorflow")) else "other")
     label = row.compared or f"{row.recipe or row.artifact} {row.runtime}"
-    psnr = float(row.quality["psnr_y_db"])
+    psnr = row.quality["psnr_y_db"]
+    assert psnr is not None
     return _Point(
         x=row.median_ms, y=psnr, label=label, recipe="" if row.compared else row.recipe or "", format=kind
     )

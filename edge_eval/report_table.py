@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from .report_data import HostLatency, Report, Row
-from .report_text import db_text, drift_text, drop_text, megabytes_text, ms_text, ssim_text
+from .report_text import db_text, drift_text, drop_text, figure_text, megabytes_text, ms_text, ssim_text
 
 Line = TypeVar("Line")
 
@@ -53,25 +53,64 @@ ROWS: Sequence[Column[Row]] = (
 )
 """What there is, file by file."""
 
-LATENCIES: Sequence[Column[HostLatency]] = (
+TIMED: Sequence[Column[HostLatency]] = (
     Column(title="artifact", left=True, text=lambda timed: timed.artifact),
     Column(title="runtime", left=True, text=lambda timed: timed.runtime),
     Column(title="input", text=lambda timed: f"{timed.input_hw[0]}x{timed.input_hw[1]}"),
     Column(title="threads", text=lambda timed: str(timed.threads)),
+)
+"""What was timed, and how."""
+
+MEDIANS: Sequence[Column[HostLatency]] = (
     Column(title="median ms", text=lambda timed: ms_text(timed.median_ms)),
     Column(title="p90 ms", text=lambda timed: ms_text(timed.p90_ms)),
-    Column(title="x float", text=lambda timed: ratio_text(timed.float_ratio)),
-    Column(title="x floor", text=lambda timed: ratio_text(timed.floor_ratio)),
-    Column(title="frames/s", text=lambda timed: ratio_text(timed.fps)),
-    Column(title="MB", text=lambda timed: f"{timed.size_bytes / 1e6:.2f}"),
-    Column(title="peak MB", text=lambda timed: ms_text(timed.peak_rss_mb)),
 )
-"""Times, one row per file, runtime, size and thread count."""
+
+SPREAD: Sequence[Column[HostLatency]] = (
+    Column(title="min ms", text=lambda timed: ms_text(timed.min_ms)),
+    Column(title="std ms", text=lambda timed: ms_text(timed.std_ms)),
+    Column(title="load ms", text=lambda timed: ms_text(timed.init_ms)),
+    Column(title="peak MB", text=lambda timed: peak_text(timed.peak_rss_mb)),
+    Column(title="runs", text=lambda timed: str(timed.runs)),
+)
+
+MEANING: Sequence[Column[HostLatency]] = (
+    Column(title="x float", text=lambda timed: figure_text(timed.float_ratio)),
+    Column(title="x floor", text=lambda timed: figure_text(timed.floor_ratio)),
+    Column(title="GMAC", text=lambda timed: figure_text(timed.macs / 1e9 if timed.macs else None)),
+    Column(title="frames/s", text=lambda timed: figure_text(timed.fps)),
+    Column(title="ms/MP", text=lambda timed: ms_text(timed.ms_per_output_mp)),
+    Column(title="drop dB", text=lambda timed: drop_text((timed.quality or {}).get("drop_db"))),
+)
+"""What the times mean."""
+
+TIMES: Sequence[Column[HostLatency]] = (*TIMED, *MEDIANS, *SPREAD)
+"""Times on the terminal, one row per file, runtime, size and thread count."""
+
+RATIOS: Sequence[Column[HostLatency]] = (*TIMED, *MEANING)
+"""What stands under them there."""
+
+LATENCIES: Sequence[Column[HostLatency]] = (
+    *TIMED,
+    *MEDIANS,
+    *MEANING,
+    Column(title="MB", text=lambda timed: f"{timed.size_bytes / 1e6:.2f}"),
+    Column(title="peak MB", text=lambda timed: peak_text(timed.peak_rss_mb)),
+)
+"""Both as one table, in Markdown."""
+
+PAGE: Sequence[Column[HostLatency]] = (*TIMED, *MEDIANS, *MEANING, *SPREAD)
+"""Both as one table, on the page."""
 
 
-def ratio_text(value: float | None) -> str:
-    """Three significant digits, or a dash."""
-    return "–" if value is None else f"{value:.3g}"
+def filled(columns: Sequence[Column[Line]], rows: Sequence[Line]) -> list[Column[Line]]:
+    """The columns that say something; those of which every cell is a dash say nothing."""
+    return [column for column in columns if any(column.text(row) != "–" for row in rows)]
+
+
+def peak_text(megabytes: float | None) -> str:
+    """Memory in whole MiB, or a dash."""
+    return "–" if megabytes is None else f"{megabytes:.0f}"
 
 
 def has_quality(report: Report) -> bool:

@@ -2,6 +2,8 @@
 
 from .report_data import AgreementFigures, Row
 
+MOST_DIGITS = 16
+"""After the point; smaller differences are shown with an exponent."""
 FORMAT_NAMES = {"tflite": "TFLite", "coreml": "Core ML", "checkpoint": "PyTorch"}
 
 
@@ -33,11 +35,34 @@ def drift_text(value: float | None) -> str:
     return "identical" if value is None else f"{value:.1f}"
 
 
-def ms_text(value: float | None) -> str:
-    """Milliseconds with three significant digits or none after the point; a dash where there are none."""
+def figure_text(value: float | None) -> str:
+    """Three significant digits, and every one before the point; a dash where there is no figure."""
     if value is None:
         return "–"
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+ms_text = figure_text
+"""Milliseconds."""
+
+
+def beyond_text(value: float, limit: float, *, digits: int) -> str:
+    """A figure with so many digits after the point, or as many more as show that it is not the limit.
+
+    Args:
+        value: more than the limit, or less, or no number.
+        limit: what it is held against, in the same unit.
+        digits: after the point, at least.
+    """
+    texts = (f"{value:.{count}f}" for count in range(digits, MOST_DIGITS))
+    beyond = (text for text in texts if (float(text) > limit) == (value > limit) and float(text) != limit)
+    return next(beyond, str(value))
+
+
+def limit_text(limit: float) -> str:
+    """A limit as short as it can be told exactly, and so as it was given."""
+    short = f"{limit:g}"
+    return short if float(short) == limit else str(limit)
 
 
 def megabytes_text(row: Row) -> str:

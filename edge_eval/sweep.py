@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import psutil
 
 from models.errors import InputError
 from models.progress import Progress, silent
@@ -17,6 +16,7 @@ from .latency import (
     Latency,
     count_ops,
     file_bytes,
+    free_mb,
     native_hw,
     percentile,
     probe_fresh,
@@ -25,9 +25,6 @@ from .runner import FloatImage, Runner
 from .runtimes.table import RUNTIMES, available_cores, kind_of, open_runner
 from .timed_file import TimedFile
 from .turns import Contender, contender_of, take_turns
-
-FREE_PART = 0.85
-"""Of the memory that is free, for files that are open side by side."""
 
 FLOAT_RUNTIME = {"tflite": "tflite", "coreml": "coreml"}
 """On which runtime the straight float file of a format counts, where it did not run on the row's own."""
@@ -157,13 +154,16 @@ def _time_group(rows: list[_Row], sweep: Sweep, progress: Progress, stage: str) 
 def _open(row: _Row, others: Sequence[_Row], sweep: Sweep) -> None:
     """Open a row's file, after a fresh process has told that it can be and what memory it takes."""
     file, hw = row.file, row.input_hw
+    kind = RUNTIMES[file.runtime].kind
     try:
+        if kind != "checkpoint" and not RUNTIMES[file.runtime].is_emulator:
+            _probe(row, others)
         row.runner = open_runner(file.path, runtime=file.runtime, threads=row.threads, input_hw=hw)
         if _is_emulator(row):
-            row.reason = EMULATED[RUNTIMES[file.runtime].kind].format(file.runtime)
+            row.reason = EMULATED[kind].format(file.runtime)
             return
-        row.fresh = probe_fresh(file.path, file.runtime, row.threads, hw)
-        _refuse_crowd(row, others)
+        if row.fresh is None:
+            _probe(row, others)
         row.macs = file.macs(hw)
         image = _image(hw, int(getattr(row.runner, "channels", 3)))
         row.contender = contender_of(row.runner, image, name=_name(row, others), most_s=sweep.most_s)
@@ -171,6 +171,12 @@ def _open(row: _Row, others: Sequence[_Row], sweep: Sweep) -> None:
         if sweep.strict:
             raise
         row.runner, row.reason = None, str(error)
+
+
+def _probe(row: _Row, others: Sequence[_Row]) -> None:
+    """What a fresh process tells of the file; refused if that is too much beside the others."""
+    row.fresh = probe_fresh(row.file.path, row.file.runtime, row.threads, row.input_hw)
+    _refuse_crowd(row, others)
 
 
 def _name(row: _Row, others: Sequence[_Row]) -> str:
@@ -196,7 +202,7 @@ def _refuse_crowd(row: _Row, others: Sequence[_Row]) -> None:
         InputError: saying how much it takes and how much there is.
     """
     wanted = _megabytes(row) + sum(_megabytes(one) for one in others if one.contender is not None)
-    free = FREE_PART * psutil.virtual_memory().available / 2**20
+    free = free_mb()
     if wanted > free:
         raise InputError(
             f"{row.file.path.name} at {row.input_hw[0]}x{row.input_hw[1]} and the files it takes turns with "

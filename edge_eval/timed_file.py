@@ -79,14 +79,25 @@ def timed_file(path: Path, runtime: str | None = None) -> TimedFile:
     refuse_runtime(name, kind)
     if kind == "checkpoint":
         return _checkpoint(path, name)
-    if kind not in ("tflite", "coreml"):
-        return TimedFile(path=path, runtime=name)
+    if kind in ("tflite", "coreml"):
+        return described_file(path, name)
+    return TimedFile(path=path, runtime=name)
+
+
+def described_file(path: Path, runtime: str) -> TimedFile:
+    """A TFLite file or ML Program with what its metadata says, on a runtime of this computer or a device's.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     from convert.formats import FORMATS, read_artifact
 
+    kind = kind_of(path)
+    assert kind in ("tflite", "coreml"), "other kinds have no metadata"
     if FORMATS[kind].metadata(path) is None:
-        return TimedFile(path=path, runtime=name)
+        return TimedFile(path=path, runtime=runtime)
     info = read_artifact(path).info
-    return TimedFile(path=path, runtime=name, recipe=info.recipe, source_sha256=info.source.sha256)
+    return TimedFile(path=path, runtime=runtime, recipe=info.recipe, source_sha256=info.source.sha256)
 
 
 def _checkpoint(path: Path, runtime: str) -> TimedFile:

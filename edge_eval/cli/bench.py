@@ -24,7 +24,8 @@ Examples:
   span-edge bench out/*.tflite --benchmark-model benchmark_model --adb
 
 The files take turns, so that a disturbed computer slows all of them alike. It is this computer's latency,
-not a phone's. Core ML files have none without a Mac. docs/benchmarks.md says what each figure is.
+not a phone's; --adb times on a phone. Core ML files have no latency without a Mac. docs/benchmarks.md says
+what each figure is.
 
 {gate_help("latency")}"""
 
@@ -58,7 +59,6 @@ def bench(
         refuse_taken_targets(json_target, markdown_target, overwrite=overwrite)
         from ..environment import environment
         from ..latency_text import bench_tables
-        from ..report import DEVICE_NOTE, latency_tables
         from ..report_data import Report, results_of
         from ..report_markdown import report_markdown
         from .sources import refuse_same_names
@@ -72,22 +72,21 @@ def bench(
         document: dict[str, Any] = {"schema": 1, "environment": here}
         if serial is not None:
             asked = {"serial": serial, "tool": tool, "delegates": delegates, **_device_options(host)}
-            latencies, here["device"] = bench_device(screen, models, **asked)
+            latencies, here["device"] = bench_device(screen, models, gates=gates, **asked)
             document["results"] = [latency.to_json() for latency in latencies]
         else:
-            document |= bench_host(screen, models, **host)
+            document |= bench_host(screen, models, gates=gates, **host)
         if compute_units:
             document["compute_plans"] = [plan.to_json() for plan in plans_of(screen, models, compute_units)]
         if json_target is not None:
             screen.emit_json(document, json_target, overwrite=overwrite)
         _, timed = results_of(document)
+        failures = gates.failures((), timed)
         if markdown_target is not None:
-            page = report_markdown(Report(title="", folder=Path(), latency=timed))
-            screen.emit_text(page, markdown_target, overwrite=overwrite)
+            found = Report(title="", folder=Path(), latency=timed, environment=here, failures=failures)
+            screen.emit_text(report_markdown(found), markdown_target, overwrite=overwrite)
         if "-" not in (json_target, markdown_target):
-            tables = bench_tables(document) if serial is None else latency_tables(timed, note=DEVICE_NOTE)
-            screen.out.print(*tables, sep="\n")
-    failures = gates.failures((), timed)
+            screen.out.print(*bench_tables(document), sep="\n")
     if failures:
         raise GateError(failures)
 
@@ -99,11 +98,15 @@ def _device_options(host: dict[str, Any]) -> dict[str, Any]:
         InputError: something that devices do not do.
     """
     several = {"sizes": "--size", "threads": "--threads"}
-    not_there = [name for name in ("compare_with", "data", "reference", "profile") if host[name]]
-    refused = [f"several {option}" for name, option in several.items() if len(host[name]) > 1]
-    refused += [f"--{name.replace('_', '-')}" for name in not_there]
+    if host["profile"]:
+        raise InputError("--profile and --adb: profiling on a device is not supported; leave --profile out")
+    not_there = [name for name in ("compare_with", "data", "reference", "calibration") if host[name]]
+    if not_there:
+        refused = ", ".join(f"--{name.replace('_', '-')}" for name in not_there)
+        raise InputError(f"{refused} and --adb: on a device the given files are timed, no more")
+    refused = ", ".join(f"several {option}" for name, option in several.items() if len(host[name]) > 1)
     if refused:
-        raise InputError(f"{', '.join(refused)} and --adb: a device takes one size and one thread count")
+        raise InputError(f"{refused} and --adb: a device takes one size and one thread count")
     return {
         "runtime": host["runtimes"][0] if host["runtimes"] else None,
         "threads": host["threads"][0] if host["threads"] else None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -10,6 +10,9 @@ from models.errors import InputError
 
 from .options import PATH, names_of
 from .terminal import Terminal, progress_bars
+
+if TYPE_CHECKING:
+    from ..gates import Gates
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -56,6 +59,7 @@ def bench_device(
     screen: Terminal,
     models: tuple[Path, ...],
     *,
+    gates: "Gates",
     serial: str,
     tool: Path | None,
     delegates: tuple[str, ...],
@@ -65,9 +69,10 @@ def bench_device(
     """The latencies on a device, and what is known of it; remarks go to the terminal.
 
     Raises:
-        InputError: see `bench_on_device`, or options that exclude each other.
+        InputError: see `bench_on_device`, or options that exclude each other, or a gate names rows that there
+            will not be.
     """
-    from ..device import bench_on_device, find_device
+    from ..device import bench_on_device, find_device, planned_on_device
 
     if runtime is not None:
         raise InputError("--runtime is for this computer, --adb for a device; give one of them")
@@ -75,6 +80,8 @@ def bench_device(
         raise InputError(
             f"--adb took {serial} for a serial number; write --adb after the files, or --adb=SERIAL"
         )
+    if gates.max_latency_ratios:
+        gates.refuse_unusable(planned_on_device(models, delegates, input_hw=options["input_hw"]))
     device = find_device(None if serial == ONLY_DEVICE else serial)
     with progress_bars(screen) as bars:
         latencies = bench_on_device(

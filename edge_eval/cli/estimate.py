@@ -128,6 +128,8 @@ def _show_check(screen: Terminal, judged: "HostCheck") -> None:
             f"{checked.ratio:.2f}",
         )
     screen.out.print(table)
+    for name, reason in judged.skipped.items():
+        screen.out.print(f"not checked: {name}: {reason}")
     rank = "too few files to rank" if judged.rank_correlation is None else f"{judged.rank_correlation:.2f}"
     screen.out.print(
         f"rank correlation (Spearman): {rank}; measured is {judged.typical_ratio:.2f} times the estimate, "

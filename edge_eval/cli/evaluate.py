@@ -23,9 +23,10 @@ from .terminal import Terminal, progress_bars, refuse_taken_targets, terminal
 if TYPE_CHECKING:
     from models.progress import Progress
 
+    from ..arm.compare import CoreComparison
     from ..datasets import Dataset
     from ..evaluate import Evaluation
-    from ..report_data import Quality
+    from ..gates import Gates
     from .sources import Loaded
 
 EPILOG = f"""\b
@@ -93,9 +94,9 @@ def evaluate(
             evaluations = evaluate_models(
                 models, loaded, dataset, runtime=runtime, threads=threads, progress=bars
             )
+            cores = beside_this_computer(models, dataset, runtime=runtime, progress=bars)
         targets = {"json_target": json_target, "markdown_target": markdown_target, "overwrite": overwrite}
-        qualities = show_evaluations(screen, evaluations, **targets)  # type: ignore[arg-type]
-    failures = gates.failures(qualities)
+        failures = show_evaluations(screen, evaluations, gates, cores, **targets)  # type: ignore[arg-type]
     if failures:
         raise GateError(failures)
 
@@ -140,15 +141,43 @@ def evaluate_models(
     ]
 
 
+def beside_this_computer(
+    models: Sequence[Path], dataset: "Dataset", *, runtime: str | None, progress: "Progress"
+) -> list["CoreComparison"]:
+    """Where files run on an emulated core: whether it gives the bytes of this computer's, and why not.
+
+    The first image's corner of the file's own size is what is compared.
+    """
+    import numpy as np
+
+    from ..arm.compare import HOST, compare_cores
+    from ..latency import native_hw
+    from ..runner import to_image
+    from ..runtimes.table import RUNTIMES
+    from ..tiling import fill_up
+
+    if runtime is None or not (RUNTIMES[runtime].kind == "tflite" and RUNTIMES[runtime].is_emulator):
+        return []
+    first = to_image(next(iter(dataset)).lr)
+    comparisons = []
+    for model in models:
+        height, width = native_hw(model, HOST)
+        corner = np.ascontiguousarray(fill_up(first, (height, width))[:height, :width])
+        comparisons += compare_cores(model, corner, runtimes=[runtime], progress=progress)
+    return comparisons
+
+
 def show_evaluations(
     screen: Terminal,
     evaluations: Sequence["Evaluation"],
+    gates: "Gates",
+    cores: Sequence["CoreComparison"] = (),
     *,
     json_target: str | None,
     markdown_target: str | None,
     overwrite: bool,
-) -> tuple["Quality", ...]:
-    """Tables on the terminal, or the documents; the figures as the gates take them."""
+) -> tuple[str, ...]:
+    """Tables on the terminal, or the documents; what the gates fail."""
     from ..environment import environment
     from ..pipeline import mirrored_note
     from ..report import quality_tables, report_tables
@@ -157,17 +186,24 @@ def show_evaluations(
 
     results = [evaluation.to_json() for evaluation in evaluations]
     document = {"schema": 1, "environment": environment(), "results": results}
+    if cores:
+        document["cores"] = [vars(comparison) for comparison in cores]
+    for comparison in cores:
+        screen.say(
+            f"{comparison.artifact}: {comparison.runtime} beside this computer's XNNPACK: {comparison.why}"
+        )
     qualities, _ = results_of(document)
     for evaluation in evaluations:
         if note := mirrored_note(evaluation):
             screen.say(f"note: {evaluation.subject.artifact}: {note}")
     if json_target is not None:
         screen.emit_json(document, json_target, overwrite=overwrite)
-    report = Report(title="", folder=Path(), quality=qualities)
+    failures = gates.failures(qualities)
+    report = Report(title="", folder=Path(), quality=qualities, failures=failures)
     if markdown_target is not None:
         screen.emit_text(report_markdown(report), markdown_target, overwrite=overwrite)
     if "-" not in (json_target, markdown_target):
         for quality in qualities:
             screen.out.print(*quality_tables(quality), sep="\n")
         screen.out.print(*report_tables(report), sep="\n")
-    return qualities
+    return failures

@@ -22,7 +22,7 @@ RATIO_HELP = """\
 """
 BASELINE_HELP = """\
   --baseline: results of an earlier --json, or folder of run. No row may be missing, no PSNR-Y fall, no
-  file grow, nor its time as a part of the first row's, by more than --tolerance allows.
+  file grow, nor its time as a part of other rows', by more than --tolerance allows.
 """
 
 

@@ -16,6 +16,7 @@ from .terminal import Terminal, progress_bars
 if TYPE_CHECKING:
     from ..compare import Judge
     from ..datasets import Dataset
+    from ..gates import Gates
     from ..latency import Latency
     from ..sweep import Timings
     from ..timed_file import TimedFile
@@ -130,6 +131,7 @@ def bench_host(
     screen: Terminal,
     models: tuple[Path, ...],
     *,
+    gates: "Gates",
     sizes: tuple[tuple[int, int], ...],
     threads: tuple[int, ...],
     runtimes: tuple[str, ...],
@@ -147,7 +149,7 @@ def bench_host(
     """What `bench --json` holds of this computer: `results`, `floor`, `compared`.
 
     Raises:
-        InputError: something cannot be done as asked.
+        InputError: something cannot be done as asked, or a gate names rows that there will not be.
     """
     from ..compare import RIVALS, Judge
     from ..sweep import Sweep, run_sweep
@@ -157,6 +159,8 @@ def bench_host(
     refuse_threads(threads)
     files = files_on(list(models), runtimes)
     sweep = Sweep(sizes=sizes or (None,), threads=threads, warmup=warmup, runs=runs, most_s=most_s)
+    if not compare_with:
+        _refuse_unusable(gates, files, sizes)
     _warn_if_busy(screen)
     with tempfile.TemporaryDirectory() as scratch, progress_bars(screen) as bars:
         judge = None
@@ -169,6 +173,7 @@ def bench_host(
             made = _compared(network, images, compare_with or (), calibration, Path(scratch), bars)
             there = {(file.path.resolve(), file.runtime) for file in files}
             files += [file for file in made if (file.path.resolve(), file.runtime) not in there]
+            _refuse_unusable(gates, files, sizes)
         timings = run_sweep(files, sweep, progress=bars)
         latencies = _completed(timings, files, judge, profile, bars)
     return {
@@ -176,6 +181,18 @@ def bench_host(
         "floor": [floor.to_json() for floor in timings.floors],
         "compared": {name: RIVALS[name].what for name in compare_with or ()},
     }
+
+
+def _refuse_unusable(gates: "Gates", files: "list[TimedFile]", sizes: tuple[tuple[int, int], ...]) -> None:
+    """Refuse limits on rows that there will not be, before anything is timed.
+
+    Raises:
+        InputError: see `Gates.refuse_unusable`.
+    """
+    from ..planned_rows import planned_files
+
+    if gates.max_latency_ratios:
+        gates.refuse_unusable(planned_files(files, one_size=bool(sizes)))
 
 
 def _warn_if_busy(screen: Terminal) -> None:

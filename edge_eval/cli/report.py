@@ -55,8 +55,17 @@ def report(*, source: Path, out: Path | None, markdown_target: str | None, overw
 
 def _show(screen: Terminal, found: Report) -> None:
     """The table of files, or of times where there is nothing else."""
-    from ..report import latency_tables, report_tables
+    from ..latency_text import timing_tables
+    from ..report import report_tables
     from ..report_table import has_quality
+    from ..timed_where import device_name
 
-    for part in report_tables(found) if has_quality(found) else latency_tables(found.latency):
+    if has_quality(found):
+        parts = report_tables(found)
+    else:
+        parts = timing_tables(found.latency, device=device_name(found.environment, found.latency))
+    for part in parts:
         screen.out.print(part)
+    for timed in found.latency:
+        if timed.note:
+            screen.out.print(f"{timed.artifact}: {timed.note}")

@@ -53,7 +53,7 @@ OPTIONS: dict[str, tuple[click.ParamType[Any] | Callable[[str], Any], str]] = {
     ),
     "two-tones": (
         click.BOOL,
-        "Whether they are used in two flat colours too, as text and drawings are.  [default: true]",
+        "Whether they are used in two flat colours too, as text and drawings are.  [default: false]",
     ),
     "pace": (POSITIVE, "Factor on all step sizes.  [default: 0.3]"),
     "scales-pace": (

@@ -2,8 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,8 @@ class HostCheck:
 
     Attributes:
         profile: the measured profile that the estimates used.
-        files: each file.
+        files: each file that can be checked.
+        skipped: why others cannot, by name.
         rank_correlation: Spearman's, of estimated with measured; None for fewer than 3 files.
         typical_ratio: geometric mean of measured over estimated.
         spread: largest factor by which a file's ratio is off from `typical_ratio`: 1 is a perfect model.
@@ -54,6 +55,7 @@ class HostCheck:
     rank_correlation: float | None
     typical_ratio: float
     spread: float
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """`check` of `estimate --json`."""
@@ -64,6 +66,7 @@ class HostCheck:
             "typical_ratio": self.typical_ratio,
             "spread": self.spread,
             "files": [{**vars(checked), "ratio": checked.ratio} for checked in self.files],
+            "skipped": dict(self.skipped),
         }
 
 
@@ -87,17 +90,17 @@ def check_on_host(
         progress: told as `bench` does.
 
     Raises:
-        InputError: a file cannot be timed on this computer, or computes in what was not measured.
+        InputError: no file can be timed on this computer, or all compute in what was not measured.
     """
     count = threads if threads is not None else available_cores()
     host = profile or measure_host(threads=count)
     timed = bench(models, threads=count, input_hw=input_hw, runs=runs, progress=progress)
-    files = []
+    files, skipped = [], {}
     for path, latency in zip(models, timed, strict=True):
         guess = estimate(count_costs(Path(path), input_hw=latency.input_hw), host)
-        reason = guess.reason or latency.reason
         if guess.estimated_ms is None or latency.median_ms is None:
-            raise InputError(f"{path} cannot be checked on this computer: {reason}; leave it out")
+            skipped[latency.artifact] = latency.reason or guess.reason or "it has no time"
+            continue
         files.append(
             CheckedFile(
                 artifact=latency.artifact,
@@ -106,7 +109,10 @@ def check_on_host(
                 measured_ms=latency.median_ms,
             )
         )
-    return judge(tuple(files), host)
+    if not files:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
+        raise InputError(f"no file can be checked on this computer: {reasons}; leave out --check")
+    return replace(judge(tuple(files), host), skipped=skipped)
 
 
 def judge(files: tuple[CheckedFile, ...], profile: Profile) -> HostCheck:

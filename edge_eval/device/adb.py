@@ -115,6 +115,10 @@ def _adb(adb: Path, *words: str) -> str:
         done = subprocess.run(
             [adb, *words], capture_output=True, text=True, errors="replace", check=False, timeout=LIMIT_S
         )
+    except OSError as error:
+        raise InputError(
+            f"cannot run {adb}: {error.strerror}; install Android's platform-tools, or take this off the PATH"
+        ) from error
     except subprocess.TimeoutExpired as error:
         raise InputError(f"adb {words[-2]} did not end within {LIMIT_S} s; is the device awake?") from error
     if done.returncode:

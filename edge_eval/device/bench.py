@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from convert.tflite_file import open_model
@@ -11,6 +11,8 @@ from models.files import size_of
 from models.progress import Progress, silent
 
 from ..latency import Latency, count_ops
+from ..latency_gate import PlannedRow
+from ..timed_file import TimedFile, described_file
 from .adb import Device
 from .transcript import Transcript, last_error, read_transcript
 
@@ -60,6 +62,8 @@ DELEGATES: Mapping[str, Delegate] = {
 class DeviceLatency(Latency):
     """One file's time on a device, in the fields of `Latency`; `p90_ms` is not printed there.
 
+    `median_ms`, and what is computed from it, is None with versions of the tool that print a mean only.
+
     Attributes:
         device: name of the device.
         p95_ms: of the runs, where the tool prints it.
@@ -73,6 +77,23 @@ class DeviceLatency(Latency):
     first_ms: float | None = None
     delegated: tuple[int, int] | None = None
     note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """A TFLite file.
+
+    Attributes:
+        path: of the file.
+        native_hw: (H, W) that it was made for.
+        channels: of its input.
+        scale: output size over input size; None where these are not in a whole ratio.
+    """
+
+    path: Path
+    native_hw: tuple[int, int]
+    channels: int
+    scale: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,28 +139,69 @@ def bench_on_device(
     unknown = [name for name in delegates if name not in DELEGATES]
     if unknown or not delegates:
         raise InputError(f"{', '.join(unknown) or 'nothing'} is no delegate; choose {', '.join(DELEGATES)}")
-    shapes = {model: input_shape(model) for model in models}
+    files = [_file(model) for model in models]
     if tool is None or not tool.is_file():
         raise InputError(f"no {tool or 'benchmark_model'}; {GET_TOOL}")
     asked = _Asked(device=device, threads=threads or DEFAULT_THREADS, warmup=warmup, runs=runs)
     results: list[DeviceLatency] = []
+    timed: list[TimedFile] = []
     with device.folder() as folder:
         device.push(tool, f"{folder}/benchmark_model")
         device.shell(f"chmod 755 {folder}/benchmark_model")
-        for model, (height, width, channels) in shapes.items():
-            device.push(model, f"{folder}/model.tflite")
-            hw = input_hw or (height, width)
-            sized = _size_flags(hw, channels) if input_hw else ()
+        for file in files:
+            device.push(file.path, f"{folder}/model.tflite")
+            hw = input_hw or file.native_hw
+            sized = _size_flags(hw, file.channels) if input_hw else ()
             for name in delegates:
                 flags = (*sized, *DELEGATES[name].flags)
                 code, text = device.shell(_command(folder, asked, flags))
-                results.append(_result(model, DELEGATES[name], code, text, asked=asked, hw=hw))
-                progress("bench on device", len(results), len(models) * len(delegates), model.name)
-    return results
+                timed.append(described_file(file.path, DELEGATES[name].runtime))
+                found = _result(file, DELEGATES[name], code, text, asked=asked, hw=hw)
+                results.append(replace(found, recipe=timed[-1].recipe))
+                progress("bench on device", len(results), len(models) * len(delegates), file.path.name)
+    return _with_ratios(results, timed)
 
 
-def input_shape(model: Path) -> tuple[int, int, int]:
-    """(H, W, C) of the only input of a TFLite file.
+def planned_on_device(
+    models: Sequence[Path], delegates: Sequence[str], *, input_hw: tuple[int, int] | None = None
+) -> list[PlannedRow]:
+    """The rows that `bench_on_device` will give, so that limits on them can be refused before it starts.
+
+    Raises:
+        InputError: a file is missing or not TFLite.
+    """
+    return [
+        PlannedRow(
+            artifact=model.name,
+            runtime=DELEGATES[name].runtime,
+            recipe=described_file(model, DELEGATES[name].runtime).recipe,
+            input_hw=input_hw or _file(model).native_hw,
+        )
+        for model in models
+        for name in delegates
+    ]
+
+
+def _with_ratios(results: Sequence[DeviceLatency], files: Sequence[TimedFile]) -> list[DeviceLatency]:
+    """The same rows, each with its time over that of its network's straight float file on its delegate."""
+    straight: dict[tuple[str | None, str, tuple[int, int]], DeviceLatency] = {
+        (file.source_sha256, row.runtime, row.input_hw): row
+        for row, file in reversed(list(zip(results, files, strict=True)))
+        if file.is_straight_float and file.source_sha256 and row.median_ms
+    }
+    done = []
+    for row, file in zip(results, files, strict=True):
+        base = straight.get((file.source_sha256, row.runtime, row.input_hw))
+        if base is None or base.median_ms is None or row.median_ms is None:
+            done.append(row)
+            continue
+        ratio = row.median_ms / base.median_ms
+        done.append(replace(row, float_row=f"{base.artifact} on {base.runtime}", float_ratio=ratio))
+    return done
+
+
+def _file(model: Path) -> _File:
+    """A TFLite file with one image in and one out.
 
     Raises:
         InputError: not a TFLite file, or not one image in.
@@ -150,7 +212,11 @@ def input_shape(model: Path) -> tuple[int, int, int]:
     shapes = [graph.Tensors(graph.Inputs(i)).ShapeAsNumpy() for i in range(graph.InputsLength())]
     if len(shapes) != 1 or len(shapes[0]) != 4:
         raise InputError(f"{model} has {len(shapes)} inputs; one image (1, H, W, C) is accepted")
-    return int(shapes[0][1]), int(shapes[0][2]), int(shapes[0][3])
+    height, width, channels = (int(side) for side in shapes[0][1:])
+    made = [graph.Tensors(graph.Outputs(i)).ShapeAsNumpy() for i in range(graph.OutputsLength())]
+    scale = int(made[0][1]) // height if len(made) == 1 and len(made[0]) == 4 and height > 0 else 0
+    whole = scale > 0 and tuple(made[0][1:3]) == (scale * height, scale * width)
+    return _File(path=model, native_hw=(height, width), channels=channels, scale=scale if whole else None)
 
 
 def _size_flags(hw: tuple[int, int], channels: int) -> tuple[str, ...]:
@@ -171,28 +237,34 @@ def _command(folder: str, asked: _Asked, flags: Sequence[str]) -> str:
 
 
 def _result(
-    model: Path, delegate: Delegate, code: int, text: str, *, asked: _Asked, hw: tuple[int, int]
+    file: _File, delegate: Delegate, code: int, text: str, *, asked: _Asked, hw: tuple[int, int]
 ) -> DeviceLatency:
     read = read_transcript(text)
     reason = _failure(delegate, code, text, read)
     figures = read if reason is None else None
+    median = figures.median_ms if figures else None
+    output_hw = (file.scale * hw[0], file.scale * hw[1]) if file.scale else None
     return DeviceLatency(
-        artifact=model.name,
+        artifact=file.path.name,
         runtime=delegate.runtime,
         threads=asked.threads,
         input_hw=hw,
         warmup=asked.warmup,
         runs=figures.runs if figures else 0,
         init_ms=figures.init_ms if figures else None,
-        median_ms=figures.median_ms if figures else None,
+        median_ms=median,
         p90_ms=None,
         min_ms=figures.min_ms if figures else None,
         mean_ms=figures.mean_ms if figures else None,
         std_ms=figures.std_ms if figures else None,
         peak_rss_mb=figures.peak_rss_mb if figures else None,
-        size_bytes=size_of(model),
-        ops=count_ops(model),
+        size_bytes=size_of(file.path),
+        ops=count_ops(file.path),
         reason=reason,
+        native_hw=file.native_hw,
+        output_hw=output_hw,
+        fps=1e3 / median if median else None,
+        ms_per_output_mp=1e6 * median / (output_hw[0] * output_hw[1]) if median and output_hw else None,
         device=asked.device.name,
         p95_ms=figures.p95_ms if figures else None,
         first_ms=figures.first_ms if figures else None,

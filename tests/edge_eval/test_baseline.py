@@ -1,7 +1,7 @@
 """The gate on earlier results: what counts as worse, with which figures, and what it refuses."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ def worse(quality: object = None, latency: object = None, old: Baseline = OLD) -
 def test_the_same_results_and_better_ones_pass() -> None:
     assert worse() == []
     better = (judged("a.tflite", 29.9), judged("new.tflite", 1.0))
-    assert worse(better, (FLOAT, timed("q.tflite", 40.0, size_bytes=1), timed("new", 999.0))) == []
+    assert worse(better, (FLOAT, timed("q.tflite", 45.0, size_bytes=1), timed("new", 999.0))) == []
 
 
 def test_a_slower_computer_passes_if_all_rows_are_slower_alike() -> None:
@@ -78,7 +78,63 @@ def test_a_file_that_grew_is_named() -> None:
     ]
 
 
-def test_a_time_that_grew_as_a_part_of_the_first_rows_is_named() -> None:
+def slower(*growths: float, floor_ratio: float | None = None) -> list[str]:
+    """The names of rows that fail, where the time of each is so many times what it was."""
+    rows = [
+        timed(f"{number}", 10.0 * number, floor_ratio=floor_ratio) for number in range(1, len(growths) + 1)
+    ]
+    old = Baseline(name="old.json", latency=tuple(rows))
+    new = [
+        replace(
+            row,
+            median_ms=(row.median_ms or 0.0) * growth,
+            floor_ratio=None if row.floor_ratio is None else row.floor_ratio * growth,
+        )
+        for row, growth in zip(rows, growths, strict=True)
+    ]
+    return [line.partition(" ")[0] for line in old.failures((), new)]
+
+
+@pytest.mark.parametrize(
+    ("growths", "named"),
+    [
+        ((3.0, 1.0), ["1"]),
+        ((1.0, 3.0), ["2"]),
+        ((3.0, 1.0, 1.0), ["1"]),
+        ((1.0, 1.2, 1.2), ["2", "3"]),
+        ((3.0, 3.0, 3.0), []),
+        ((0.5, 1.0, 1.0, 1.0), []),
+        ((6.0, 2.0, 2.0, 2.0), ["1"]),
+    ],
+)
+def test_every_row_is_held_against_another_the_first_as_well(
+    growths: tuple[float, ...], named: list[str]
+) -> None:
+    assert slower(*growths) == named
+
+
+def test_all_rows_that_became_slower_alike_fail_by_the_matrix_product() -> None:
+    assert slower(3.0, 3.0, floor_ratio=2.0) == ["1"]
+    assert slower(1.0, 3.0, floor_ratio=2.0) == ["2"]
+
+
+def test_a_first_row_that_became_slower_is_named() -> None:
+    assert worse(latency=(timed("f.tflite", 300.0), FAST)) == [
+        "f.tflite on tflite, 16x12, 1 thread: takes 6.000 times as long as q.tflite, 200.0% more than in "
+        "old.json (2.000); 15.0% is allowed"
+    ]
+
+
+def test_what_is_little_more_than_allowed_is_said_with_the_digits_that_show_it() -> None:
+    allowed = Allowed(psnr=0.01, latency=0.15)
+    old = Baseline(name="old.json", quality=OLD.quality, latency=OLD.latency, allowed=allowed)
+    (line,) = worse((judged("a.tflite", 29.78999),), old=old)
+    assert "0.01001 less than in old.json (29.8000); 0.01 is allowed" in line
+    (line,) = worse(latency=(FLOAT, timed("q.tflite", 57.51)), old=old)
+    assert "15.02% more than in old.json (0.500); 15.0% is allowed" in line
+
+
+def test_a_time_that_grew_as_a_part_of_another_rows_is_named() -> None:
     assert worse(latency=(timed("f.tflite", 50.0), FAST)) == [
         "q.tflite on tflite, 16x12, 1 thread: takes 1.000 times as long as f.tflite, 100.0% more than in "
         "old.json (0.500); 15.0% is allowed"

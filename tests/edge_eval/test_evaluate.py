@@ -19,6 +19,7 @@ from models.errors import InputError
 FIELDS = [
     "artifact",
     "sha256",
+    "size_bytes",
     "format",
     "recipe",
     "method",
@@ -212,6 +213,7 @@ def test_subjects(tflite_float: Artifact) -> None:
     subject = Subject.of(tflite_float)
     assert (subject.artifact, subject.format, subject.recipe) == ("float.tflite", "tflite", "fp32")
     assert subject.sha256 == tflite_float.sha256 and subject.method is None
+    assert subject.size_bytes == tflite_float.path.stat().st_size
 
 
 def test_the_chain_gives_the_published_psnr(shared_weights: Path, shared_images: Path) -> None:

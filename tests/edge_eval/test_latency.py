@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,10 +138,21 @@ def test_requests_that_make_no_sense(tflite_float: Artifact) -> None:
         bench([])
 
 
-def test_a_fresh_process_that_fails_says_why(tmp_path: Path) -> None:
+def test_a_fresh_process_says_why_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tflite").write_text("hello")
-    with pytest.raises(InputError, match=r"could not be opened in a fresh process with tflite: .*InputError"):
+    with pytest.raises(InputError, match=r"a\.tflite.* cannot be .* \(\d+ MiB of memory were to be had\)"):
         probe_fresh(tmp_path / "a.tflite", "tflite", 1, (16, 16))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory")
+def test_a_fresh_process_takes_no_more_memory_than_is_free(
+    tflite_float: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "free_mb", lambda: 40.0)
+    with pytest.raises(InputError, match=r"does not go at 640x640.*\(40 MiB of memory were to be had\)"):
+        probe_fresh(tflite_float.path, "tflite", 1, (640, 640))
+    monkeypatch.undo()
+    assert probe_fresh(tflite_float.path, "tflite", 1, (48, 56))["peak_rss_mb"] > 0
 
 
 def test_a_fresh_process_that_is_killed_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -42,6 +42,11 @@ def test_what_is_too_slow_is_named_with_both_times() -> None:
     )
 
 
+def test_what_is_a_little_too_slow_has_the_digits_that_show_it() -> None:
+    (line,) = failures("w8a8/fp32@tflite=0.5", ROWS[1], timed("net_w8a8.tflite", 45.01, recipe="w8a8"))
+    assert "takes 0.5001 times as long" in line and line.endswith("--max-latency-ratio w8a8/fp32@tflite=0.5")
+
+
 def test_every_size_and_thread_count_is_checked() -> None:
     larger = (
         timed("net_fp32.tflite", 200.0, recipe="fp32", input_hw=(32, 24), threads=2),

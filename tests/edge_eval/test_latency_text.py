@@ -1,12 +1,15 @@
 """Benchmarks as text: what stands in the tables, and what is said under them."""
 
 import io
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
 
 from edge_eval.latency import Latency
 from edge_eval.latency_text import SHOWN_OPERATIONS, bench_tables
+from edge_eval.report_data import results_of
+from edge_eval.timed_where import device_name
 
 ROW = Latency(
     artifact="a.tflite",
@@ -91,12 +94,35 @@ def test_ratios_stand_beside_what_they_are_to() -> None:
     assert "resized" not in text
 
 
-def test_what_is_unknown_is_a_dash_and_said() -> None:
-    unknown = dict.fromkeys(("float_ratio", "float_row", "floor_ratio", "macs", "quality"))
+def test_large_figures_have_no_exponent() -> None:
+    text = shown({**ROW, "fps": 2580.4, "macs": 1_234_000_000_000, "floor_ratio": 1000.2})
+    assert "2580" in text and "1234" in text and "1000" in text and "e+" not in text
+
+
+def test_what_is_unknown_in_every_row_has_no_column_and_no_word() -> None:
+    unknown = dict.fromkeys(("float_ratio", "float_row", "floor_ratio", "macs", "quality", "p90_ms"))
     text = shown({**ROW, **unknown, "native_hw": [8, 8]})
-    assert "no straight fp32 file of the same network is among the files" in text
     assert "a.tflite was made for another size; its input was resized" in text
-    assert "drop:" not in text
+    for absent in ("x float", "x floor", "GMAC", "drop", "p90 ms", "–"):
+        assert absent not in text, absent
+    assert "frames/s" in text and "ms/MP" in text
+    one_of_two = shown(ROW, {**ROW, **unknown, "artifact": "b.tflite"})
+    for there in ("x float", "x floor", "GMAC", "drop dB", "p90 ms", "–"):
+        assert there in one_of_two, there
+
+
+def test_ratios_that_are_all_unknown_have_no_table() -> None:
+    unknown = ("float_ratio", "floor_ratio", "macs", "quality", "fps", "ms_per_output_mp")
+    text = shown({**ROW, **dict.fromkeys(unknown)})
+    assert text.count("a.tflite") == 1
+
+
+def test_times_of_a_device_are_its_own() -> None:
+    device = {"serial": "S1", "model": "Phone 1", "chip": ""}
+    assert device_name({"device": device}, ()) == "Phone 1 S1"
+    _, (host,) = results_of({"schema": 1, "results": [ROW]})
+    assert device_name({}, (host,)) is None
+    assert device_name({}, (replace(host, runtime="adb-gpu"),)) == "a device"
 
 
 def test_skipped_rows_have_no_ratios() -> None:

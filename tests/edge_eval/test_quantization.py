@@ -8,9 +8,10 @@ from PIL import Image
 
 from edge_eval.agreement import Agreement
 from edge_eval.datasets import Sample, bundled_photographs, open_dataset
+from edge_eval.json_records import record_of
 from edge_eval.quantization import open_calibration, refuse_shared_images
 from edge_eval.quantized_file import is_quantized
-from edge_eval.report_data import AgreementFigures, record_of
+from edge_eval.report_data import AgreementFigures
 from edge_eval.report_text import agreement_text
 from edge_eval.runner import to_image
 from edge_eval.sensitivity import draw_costs

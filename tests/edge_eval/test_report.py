@@ -10,7 +10,7 @@ from edge_eval.gates import Gates
 from edge_eval.report import report_tables
 from edge_eval.report_data import HostLatency, ImageFigures, Quality, Report, Step, read_report
 from edge_eval.report_html import report_html
-from edge_eval.report_text import db_text, drift_text, drop_text, ms_text
+from edge_eval.report_text import db_text, drift_text, drop_text, figure_text, ms_text
 from models import InputError
 
 REASON = "<b>no</b> luck"
@@ -135,6 +135,8 @@ def test_the_worst_image_is_the_one_with_the_largest_drop_or_else_the_most_drift
         (ms_text(122.34), "122"),
         (ms_text(18.24), "18.2"),
         (ms_text(0.2691), "0.269"),
+        (figure_text(2583.9), "2584"),
+        (figure_text(None), "–"),
     ],
 )
 def test_figures_are_written_with_the_digits_they_deserve(text: str, written: str) -> None:
@@ -150,6 +152,22 @@ def test_the_page_escapes_what_files_say(report: Report) -> None:
 def test_the_page_says_what_failed(report: Report) -> None:
     assert "a.tflite: too bad" in report_html(replace(report, failures=("a.tflite: too bad",)))
     assert 'role="alert"' not in report_html(report)
+
+
+def test_the_page_says_whose_times_they_are_and_shows_no_empty_columns(
+    latency: HostLatency, tmp_path: Path
+) -> None:
+    host = report_html(Report(title="t", folder=tmp_path, latency=(latency,)))
+    assert "Latency on this host" in host and "Fastest on this host" in host
+    for absent in ("× float", "× floor", "frames/s", "Drop", "matrix"):
+        assert absent not in host, absent
+    on_device = replace(latency, runtime="adb-cpu", float_ratio=0.5, p90_ms=None, note="<i>of 44</i>")
+    device = {"device": {"serial": "S1", "model": "Phone <1>"}}
+    page = report_html(Report(title="t", folder=tmp_path, latency=(on_device,), environment=device))
+    assert "Latency on Phone &lt;1&gt; S1" in page and "Fastest on Phone &lt;1&gt; S1" in page
+    assert "this host" not in page and "this computer" not in page and "p90 ms" not in page
+    assert "× float: the median over" in page and "× floor" not in page
+    assert "&lt;i&gt;of 44" in page
 
 
 def test_a_page_without_pictures_has_no_script_and_one_without_figures_no_plot(
@@ -183,10 +201,27 @@ def test_terminal_tables_show_every_artifact_and_every_reason(report: Report) ->
         (Gates(max_drop_db=0.2, min_psnr_db=29.8), []),
         (Gates(max_drop_db=0.1999), ["drops 0.2000 dB, more than --max-drop 0.1999"]),
         (Gates(min_psnr_db=29.9), ["PSNR-Y 29.8000 dB, less than --min-psnr 29.9"]),
+        (Gates(max_drop_db=0.1999999), ["drops 0.2000 dB, more than --max-drop 0.1999999"]),
+        (Gates(min_psnr_db=29.80000001), ["PSNR-Y 29.8000 dB, less than --min-psnr 29.80000001"]),
     ],
 )
 def test_gates_fail_what_is_beyond_the_limit(quality: Quality, gates: Gates, failures: list[str]) -> None:
     assert [line.split(": ", 1)[1] for line in gates.failures([quality])] == failures
+
+
+@pytest.mark.parametrize(
+    ("drop_db", "limit_db", "said"),
+    [
+        (0.00004, 0.0, "drops 0.00004 dB, more than --max-drop 0"),
+        (0.1000001, 0.1, "drops 0.1000001 dB, more than --max-drop 0.1"),
+        (1e-20, 0.0, "drops 1e-20 dB, more than --max-drop 0"),
+    ],
+)
+def test_a_drop_has_the_digits_that_show_it_beyond_the_limit(
+    quality: Quality, drop_db: float, limit_db: float, said: str
+) -> None:
+    (line,) = Gates(max_drop_db=limit_db).failures([replace(quality, drop_db=drop_db)])
+    assert line.endswith(said)
 
 
 @pytest.mark.parametrize("field", ["drop_db", "psnr_y_db"])

@@ -40,9 +40,33 @@ def test_times_alone_have_a_table_of_their_own() -> None:
     report = Report(
         title="",
         folder=Path(),
-        latency=(timed("a.tflite", 12.34, float_ratio=0.5), timed("b.mlpackage", None)),
+        latency=(
+            timed(
+                "a.tflite",
+                12.34,
+                float_ratio=0.5,
+                ms_per_output_mp=321.0,
+                quality={"drop_db": 0.125},
+                note="hm",
+            ),
+            timed("b.mlpackage", None),
+        ),
     )
     text = report_markdown(report)
     assert text.startswith("### span-edge\n\n| artifact | runtime | input | threads | median ms |")
-    assert "| a.tflite | tflite | 16x12 | 1 | 12.3 | 12.3 | 0.5 | – | – | 0.10 | 100 |" in text
+    assert "| median ms | p90 ms | x float | ms/MP | drop dB | MB | peak MB |\n" in text
+    assert "| a.tflite | tflite | 16x12 | 1 | 12.3 | 12.3 | 0.5 | 321 | +0.125 | 0.10 | 100 |" in text
+    assert "- a.tflite: hm\n" in text
     assert "- b.mlpackage: SKIPPED: an emulator" in text
+
+
+def test_a_device_s_times_bear_its_name() -> None:
+    report = Report(
+        title="",
+        folder=Path(),
+        latency=(timed("a.tflite", 12.34, runtime="adb-cpu"),),
+        environment={"device": {"serial": "S1", "model": "Phone 1"}},
+    )
+    text = report_markdown(report)
+    assert "- Times are the device's (Phone 1 S1), by benchmark\\_model.\n" in text
+    assert "this computer" not in text

@@ -136,7 +136,7 @@ def test_files_that_would_not_fit_side_by_side(
     monkeypatch: pytest.MonkeyPatch, no_process: None, straight: Path, tflite_float: Artifact
 ) -> None:
     free = psutil.virtual_memory()._replace(available=90 * 2**20)
-    monkeypatch.setattr(sweeps.psutil, "virtual_memory", lambda: free)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     first, second = timed(files_on([straight, tflite_float.path], ()), floor=False).latencies
     assert first.median_ms and second.median_ms is None
     assert second.reason == (

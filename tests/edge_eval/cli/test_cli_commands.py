@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from edge_eval.runner import to_frame, to_image
-from edge_eval.runtimes.table import open_runner
+from edge_eval.runtimes.table import RUNTIMES, open_runner
 
 Invoke = Callable[..., click.testing.Result]
 
@@ -172,6 +173,21 @@ def test_eval_prints_nothing_but_json_on_stdout_and_gates_afterwards(
     assert result.stderr.count("less than --min-psnr 99") == 2
 
 
+def test_eval_on_an_emulated_core_says_whether_the_bytes_are_this_computers(
+    invoke: Invoke, tflite_file: Path, network_file: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulated = replace(RUNTIMES["tflite-plain"], is_emulator=True)
+    monkeypatch.setitem(RUNTIMES, "tflite-plain", emulated)
+    given = ("eval", tflite_file, "--reference", network_file, "--data", images, "--json", "-")
+    result = invoke(*given, "--runtime", "tflite-plain")
+    assert result.exit_code == 0, result.output
+    (core,) = json.loads(result.stdout)["cores"]
+    assert core["artifact"] == tflite_file.name and core["runtime"] == "tflite-plain"
+    assert core["max_abs_8bit"] <= 1 and core["largest"] < 1e-5 and core["explained"]
+    assert f"tflite-plain beside this computer's XNNPACK: {core['why']}" in result.stderr
+    assert "cores" not in json.loads(invoke(*given).stdout)
+
+
 def test_eval_refuses_a_file_whose_checkpoint_is_nowhere(invoke: Invoke, tflite_file: Path) -> None:
     message = one_line(invoke("eval", tflite_file))
     assert "was made from 'small'" in message and "give --reference CHECKPOINT" in message
@@ -279,7 +295,7 @@ def test_report_of_one_document(
     [
         ("{", "as JSON"),
         ("[]", "holds no JSON object"),
-        ('{"schema": 2, "results": []}', "schema 2 is not 1"),
+        ('{"schema": 2, "results": []}', "schema is 2, not 1"),
         ('{"schema": 1, "results": [{"psnr_y_db": 1}]}', "is neither of eval --json nor of bench --json"),
     ],
 )

@@ -1,12 +1,16 @@
 """Gates and Markdown on the command line: exit codes, messages, what goes where."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click.testing
 import pytest
+
+from edge_eval.planned_rows import planned_files
+from edge_eval.timed_file import timed_file
 
 Invoke = Callable[..., click.testing.Result]
 Finished = tuple[Path, click.testing.Result]
@@ -40,8 +44,10 @@ def test_eval_against_its_own_results_passes_and_against_better_ones_fails(
     assert invoke(*evaluation, "--json", old).exit_code == 0
     assert invoke(*evaluation, "--baseline", old).exit_code == 0
     better = worsened(old, tmp_path / "better.json", psnr_y_db=99.0)
-    result = invoke(*evaluation, "--baseline", better)
+    page = tmp_path / "eval.md"
+    result = invoke(*evaluation, "--baseline", better, "--markdown", page)
     assert result.exit_code == 1
+    assert "- **FAILED** small\\_fp16.tflite on tflite" in page.read_text(encoding="utf-8")
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("FAILED")]
     assert line.startswith(f"FAILED small_fp16.tflite on tflite, {images.name}: PSNR-Y")
     assert "(99.0000); 0.01 is allowed" in line
@@ -52,8 +58,13 @@ def test_bench_gates_end_in_1_after_everything_is_written(
     invoke: Invoke, timing: list[object], tmp_path: Path
 ) -> None:
     written = tmp_path / "bench.json"
-    result = invoke(*timing, "--json", written, "--max-latency-ratio", "w8a8/fp16=0")
+    page = tmp_path / "bench.md"
+    limit = ("--max-latency-ratio", "w8a8/fp16=0")
+    result = invoke(*timing, "--json", written, "--markdown", page, *limit)
     assert result.exit_code == 1 and written.is_file()
+    assert "- **FAILED** small\\_w8a8.tflite on tflite takes" in page.read_text(encoding="utf-8")
+    reported = invoke("report", written)
+    assert "frames/s" in reported.stdout and "x floor: time over MACs" in reported.stdout
     assert "FAILED small_w8a8.tflite on tflite takes" in result.stderr
     assert "more than --max-latency-ratio w8a8/fp16=0" in result.stderr
     assert invoke(*timing, "--max-latency-ratio", "small_w8a8.tflite/fp16=1e9").exit_code == 2
@@ -69,6 +80,7 @@ def test_bench_gates_end_in_1_after_everything_is_written(
     [
         (["--max-latency-ratio", "fast"], "'fast' is no latency ratio; give A/B=NUMBER"),
         (["--max-latency-ratio", "w4/fp16=1"], "w4 names none of the rows small_fp16.tflite@tflite"),
+        (["--max-latency-ratio", "tflite/fp16=1"], "tflite names small_fp16.tflite@tflite and small_w8a8"),
         (["--tolerance", "psnr=1"], "--tolerance says what --baseline allows; give --baseline"),
         (["--baseline", "absent.json"], "no absent.json; give a folder"),
         (["--json", "-", "--markdown", "-"], "--json and --markdown name the same output"),
@@ -79,7 +91,15 @@ def test_gates_that_make_no_sense_are_refused(
 ) -> None:
     result = invoke(*timing, *options)
     assert result.exit_code == 2
-    assert message in result.stderr and len(result.stderr.splitlines()[-1:]) == 1
+    (line,) = result.stderr.splitlines()
+    assert message in line and not result.stdout, "nothing was timed before"
+
+
+def test_a_quantized_checkpoint_is_simulated_and_gets_no_time(
+    quantized_file: Path, integer_file: Path
+) -> None:
+    files = [timed_file(path) for path in (quantized_file, integer_file)]
+    assert [row.timed for row in planned_files(files, one_size=False)] == [False, True]
 
 
 def test_run_refuses_a_limit_on_what_it_will_not_time_before_any_work(
@@ -133,6 +153,7 @@ def test_eval_and_bench_write_markdown(
 ) -> None:
     judged = invoke(*evaluation, "--markdown")
     assert judged.exit_code == 0 and judged.stdout.startswith("### span-edge\n\n| artifact | runs on |")
+    assert re.search(r"\| small\\_fp16.tflite \| tflite \| OK \| 0\.\d\d \|", judged.stdout)
     timed = invoke(*timing, "--markdown", tmp_path / "bench.md")
     assert timed.exit_code == 0 and "median ms" in timed.stdout
     assert "| small\\_w8a8.tflite | tflite | 24x24 | 1 |" in (tmp_path / "bench.md").read_text(

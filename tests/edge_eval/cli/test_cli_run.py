@@ -22,6 +22,7 @@ Finished = tuple[Path, click.testing.Result]
 EVAL_KEYS = {
     "artifact",
     "sha256",
+    "size_bytes",
     "format",
     "recipe",
     "method",

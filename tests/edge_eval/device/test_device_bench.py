@@ -1,6 +1,7 @@
 """Files timed on a device, as far as a device can be played."""
 
 import json
+import shutil
 from pathlib import Path
 
 import click.testing
@@ -145,6 +146,86 @@ def test_the_command_writes_what_bench_writes(
     assert latencies[0].median_ms == 51.891 and latencies[2].reason
     assert "times are the device's" in result.output and "this computer's" not in result.output
     assert "adb-gpu runs 40 of 44 operations" in result.output
+    assert "p90 ms" not in result.output and "x floor" not in result.output
+
+
+def test_rows_have_what_a_host_s_have(
+    fake: FakeDevice, tool: Path, tflite_float: Artifact, tmp_path: Path
+) -> None:
+    other = tmp_path / "same.tflite"
+    shutil.copy(tflite_float.path, other)
+    first, second, third = bench_on_device(
+        [tflite_float.path, other], device=find_device(), tool=tool, delegates=["cpu", "gpu"]
+    )[:3]
+    for row in (first, third):
+        assert (row.runtime, row.recipe, row.native_hw, row.output_hw) == (
+            "adb-cpu",
+            "fp32",
+            (48, 56),
+            (96, 112),
+        )
+        assert row.fps == pytest.approx(1e3 / 51.891)
+        assert row.ms_per_output_mp == pytest.approx(51.891e6 / (96 * 112))
+        assert (row.float_ratio, row.float_row) == (1.0, "float.tflite on adb-cpu")
+    assert second.recipe == "fp32" and second.output_hw == (96, 112)
+    assert second.fps is second.float_ratio is second.float_row is None, "its tool prints no median"
+
+
+@pytest.fixture
+def timing(fake: FakeDevice, tool: Path, tflite_float: Artifact) -> list[str]:
+    """A `bench` on the device, to which options can be added."""
+    return ["bench", str(tflite_float.path), "--benchmark-model", str(tool), "--adb=SER1AL"]
+
+
+def test_documents_and_reports_name_the_device(timing: list[str], tmp_path: Path) -> None:
+    written, page, html = (tmp_path / name for name in ("a.json", "a.md", "a.html"))
+    invoke = click.testing.CliRunner().invoke
+    done = invoke(span_edge, [*timing, "--json", str(written), "--markdown", str(page)])
+    assert done.exit_code == 0, done.output
+    shown = invoke(span_edge, ["report", str(written), "-o", str(html)])
+    assert shown.exit_code == 0, shown.output
+    printed = invoke(span_edge, ["report", str(written)])
+    for text in (page.read_text(), html.read_text(), printed.output, done.output):
+        assert "Phone 1 CHIP1 SER1AL" in text
+        assert "this computer" not in text and "this host" not in text
+        assert "frames/s" in text and "prints no median; the mean is 35.13 ms" in text
+    assert "times are the device's (Phone 1 CHIP1 SER1AL), by benchmark_model" in printed.output
+
+
+def test_a_limit_finds_the_rows_of_a_device(timing: list[str], tmp_path: Path) -> None:
+    invoke = click.testing.CliRunner().invoke
+    assert invoke(span_edge, [*timing, "--max-latency-ratio", "fp32@adb-cpu/fp32@adb-cpu=1"]).exit_code == 0
+    page = tmp_path / "a.md"
+    words = ["--max-latency-ratio", "fp32@adb-cpu/fp32@adb-cpu=0.5", "--markdown", str(page)]
+    slow = invoke(span_edge, [*timing, *words])
+    assert slow.exit_code == 1 and "FAILED float.tflite on adb-cpu takes" in slow.output
+    assert "- **FAILED** float.tflite on adb-cpu takes" in page.read_text()
+    gpu = invoke(span_edge, [*timing, "--max-latency-ratio", "fp32@adb-gpu/fp32@adb-cpu=1"])
+    assert gpu.exit_code == 1
+    assert "float.tflite on adb-gpu has no median, only a mean of 35.13 ms" in gpu.output
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("nope/fp32@adb-cpu=1", "nope names none of the rows float.tflite@adb-cpu"),
+        ("fp32/fp32@adb-cpu=1", "fp32 names float.tflite@adb-cpu and float.tflite@adb-gpu"),
+    ],
+)
+def test_a_limit_that_cannot_be_checked_is_refused_before_the_device_is_asked(
+    timing: list[str], fake: FakeDevice, limit: str, said: str
+) -> None:
+    result = click.testing.CliRunner().invoke(span_edge, [*timing, "--max-latency-ratio", limit])
+    assert result.exit_code == 2 and said in result.stderr and not result.stdout
+    assert not (fake.home / "asked.txt").exists()
+
+
+def test_an_adb_that_is_no_program(fake: FakeDevice, timing: list[str]) -> None:
+    (fake.home / "adb").write_bytes(b"\x7fELF no program")
+    result = click.testing.CliRunner().invoke(span_edge, timing)
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.splitlines()
+    assert f"cannot run {fake.home / 'adb'}: Exec format error; install Android's platform-tools" in line
 
 
 @pytest.mark.parametrize(
@@ -152,6 +233,9 @@ def test_the_command_writes_what_bench_writes(
     [
         (["--runtime", "tflite", "--adb"], "--runtime is for this computer, --adb for a device"),
         (["--delegates", "dsp", "--adb"], "dsp is no delegate here; choose from cpu, gpu, npu"),
+        (["--profile", "--adb"], "--profile and --adb: profiling on a device is not supported"),
+        (["--threads", "1,2", "--adb"], "several --threads and --adb: a device takes one size and one"),
+        (["--calibration", "x", "--adb"], "--calibration and --adb: on a device the given files are timed"),
     ],
 )
 def test_options_that_do_not_go_together(
