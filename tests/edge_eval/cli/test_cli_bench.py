@@ -156,9 +156,11 @@ def test_nothing_is_judged_on_images_that_others_calibrate_on(
 
 
 def test_what_a_device_does_not_do(invoke: Any, tflite_file: Path) -> None:
-    asked = ("--threads", "1,2", "--size", "16x16", "--size", "20x20", "--profile", "--adb")
-    said = refused(invoke("bench", tflite_file, *asked))
-    assert "several --size, several --threads, --profile and --adb: a device takes one size" in said
+    asked = ("--threads", "1,2", "--size", "16x16", "--size", "20x20")
+    said = refused(invoke("bench", tflite_file, *asked, "--adb"))
+    assert "several --size, several --threads and --adb: a device takes one size" in said
+    said = refused(invoke("bench", tflite_file, *asked, "--profile", "--adb"))
+    assert "profiling on a device is not supported; leave --profile out" in said
 
 
 def test_no_such_file(invoke: Any) -> None:
