@@ -70,16 +70,18 @@ def why_unavailable(core: str, *, folder: Path) -> str | None:
         return f"there is no prepared {folder}; run span-edge prepare-aarch64"
     here, there = metadata.version(LITERT), prepared_version(folder)
     if here != there:
-        return (
-            f"{folder} holds {LITERT} {there} and here is {here}; run span-edge prepare-aarch64 --overwrite"
-        )
+        what = f"holds {LITERT} {there} and here is {here}" if there else f"has a damaged {PREPARED}"
+        return f"{folder} {what}; run span-edge prepare-aarch64 --overwrite"
     return None
 
 
 def prepared_version(folder: Path) -> str | None:
-    """The version of LiteRT in a prepared folder."""
-    wheels = json.loads((folder / PREPARED).read_text())["wheels"]
-    parts = (wheel.split("-") for wheel in wheels if "-" in wheel)
+    """The version of LiteRT in a prepared folder; None where its record does not say."""
+    try:
+        wheels = json.loads((folder / PREPARED).read_text(encoding="utf-8"))["wheels"]
+        parts = [wheel.split("-") for wheel in wheels if "-" in wheel]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
     return {part[0].replace("_", "-"): part[1] for part in parts}.get(LITERT)
 
 

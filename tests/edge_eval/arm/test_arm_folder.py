@@ -143,6 +143,14 @@ def test_a_folder_of_another_version_is_not_used(clients: Path, tmp_path: Path) 
     assert "run span-edge prepare-aarch64 --overwrite" in reason
 
 
+@pytest.mark.parametrize("record", ["", "{}", "[]", '{"wheels": 3}', '{"wheels": [3]}', '{"python": "py'])
+def test_a_damaged_record_is_told(clients: Path, tmp_path: Path, record: str) -> None:
+    arm = prepare_folder(tmp_path / "arm")
+    (arm / PREPARED).write_text(record)
+    damaged = f"{arm} has a damaged {PREPARED}; run span-edge prepare-aarch64 --overwrite"
+    assert why_unavailable("cortex-a76", folder=arm) == damaged
+
+
 def test_where_the_folder_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("SPAN_EDGE_AARCH64", raising=False)
