@@ -84,16 +84,21 @@ class _File:
     """A TFLite file.
 
     Attributes:
-        path: of the file.
+        described: the file with what its metadata says, on no runtime yet.
         native_hw: (H, W) that it was made for.
         channels: of its input.
         scale: output size over input size; None where these are not in a whole ratio.
     """
 
-    path: Path
+    described: TimedFile
     native_hw: tuple[int, int]
     channels: int
     scale: int | None
+
+    @property
+    def path(self) -> Path:
+        """Of the file."""
+        return self.described.path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,9 +160,8 @@ def bench_on_device(
             for name in delegates:
                 flags = (*sized, *DELEGATES[name].flags)
                 code, text = device.shell(_command(folder, asked, flags))
-                timed.append(described_file(file.path, DELEGATES[name].runtime))
-                found = _result(file, DELEGATES[name], code, text, asked=asked, hw=hw)
-                results.append(replace(found, recipe=timed[-1].recipe))
+                timed.append(replace(file.described, runtime=DELEGATES[name].runtime))
+                results.append(_result(file, DELEGATES[name], code, text, asked=asked, hw=hw))
                 progress("bench on device", len(results), len(models) * len(delegates), file.path.name)
     return _with_ratios(results, timed)
 
@@ -172,12 +176,12 @@ def planned_on_device(
     """
     return [
         PlannedRow(
-            artifact=model.name,
+            artifact=file.path.name,
             runtime=DELEGATES[name].runtime,
-            recipe=described_file(model, DELEGATES[name].runtime).recipe,
-            input_hw=input_hw or _file(model).native_hw,
+            recipe=file.described.recipe,
+            input_hw=input_hw or file.native_hw,
         )
-        for model in models
+        for file in map(_file, models)
         for name in delegates
     ]
 
@@ -216,7 +220,12 @@ def _file(model: Path) -> _File:
     made = [graph.Tensors(graph.Outputs(i)).ShapeAsNumpy() for i in range(graph.OutputsLength())]
     scale = int(made[0][1]) // height if len(made) == 1 and len(made[0]) == 4 and height > 0 else 0
     whole = scale > 0 and tuple(made[0][1:3]) == (scale * height, scale * width)
-    return _File(path=model, native_hw=(height, width), channels=channels, scale=scale if whole else None)
+    return _File(
+        described=described_file(model, ""),
+        native_hw=(height, width),
+        channels=channels,
+        scale=scale if whole else None,
+    )
 
 
 def _size_flags(hw: tuple[int, int], channels: int) -> tuple[str, ...]:
@@ -246,6 +255,7 @@ def _result(
     output_hw = (file.scale * hw[0], file.scale * hw[1]) if file.scale else None
     return DeviceLatency(
         artifact=file.path.name,
+        recipe=file.described.recipe,
         runtime=delegate.runtime,
         threads=asked.threads,
         input_hw=hw,
