@@ -67,17 +67,22 @@ def to_coreml(
         io: images or tensors.
         minimum_ios: oldest iOS that must run it, from `IOS_VERSIONS`.
         float_bits: of a quantized network's arithmetic between integers, where Core ML does not fuse it away;
-            32 is for comparisons with the simulation.
+            32 gives the simulation's integers but for single steps, and shuts the Neural Engine out.
         overwrite: replace an existing package.
         progress: told of the three steps.
 
     Raises:
-        InputError: the recipe, the iOS version, the I/O or the name is not one that is accepted, a weight
-            does not fit float16, the channels are not those of an image, or the package exists or cannot be
-            written.
+        InputError: the recipe, the iOS version, the I/O or the name is not one that is accepted, 32 bits are
+            asked for a network that is not quantized, a weight does not fit float16, the channels are not
+            those of an image, or the package exists or cannot be written.
     """
     row = recipe_named(recipe)
     _require(network, row, out=out, io=io, minimum_ios=minimum_ios)
+    if float_bits != 16 and not isinstance(network, QuantizedSpan):
+        raise InputError(
+            f"{float_bits}-bit arithmetic is a choice for quantized networks; recipe {recipe!r} says it by "
+            "its name, take fp16 or fp32"
+        )
     refuse_taken(out, overwrite=overwrite)
     edges = Edges(io=io, sizes=sizes, config=network.config)
     progress("convert to Core ML", 0, 3, "build the program")

@@ -65,8 +65,6 @@ class Latency:
         compared: what made the file, if it is there to be compared with: a row of `compare.RIVALS`.
         native_hw: (H, W) that the file was made for; another `input_hw` is reached by resizing its input.
         output_hw: (H, W) of the result.
-        fps: frames per second at the median.
-        ms_per_output_mp: median over 10^6 pixels of the result.
         macs: multiply-accumulates of one run.
         floor_ms: what these take at the rates of this host's matrix products, see `floor`.
         floor_ratio: `median_ms` over `floor_ms`.
@@ -100,8 +98,6 @@ class Latency:
     compared: str | None = None
     native_hw: tuple[int, int] | None = None
     output_hw: tuple[int, int] | None = None
-    fps: float | None = None
-    ms_per_output_mp: float | None = None
     macs: int | None = None
     floor_ms: float | None = None
     floor_ratio: float | None = None
@@ -110,9 +106,22 @@ class Latency:
     quality: Mapping[str, Any] | None = None
     profile: Mapping[str, Any] | None = None
 
+    @property
+    def fps(self) -> float | None:
+        """Frames per second at the median."""
+        return 1e3 / self.median_ms if self.median_ms else None
+
+    @property
+    def ms_per_output_mp(self) -> float | None:
+        """The median over 10^6 pixels of the result."""
+        if not self.median_ms or not self.output_hw:
+            return None
+        return 1e6 * self.median_ms / (self.output_hw[0] * self.output_hw[1])
+
     def to_json(self) -> dict[str, Any]:
         """An entry of `results` of `bench --json`."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values |= {"fps": self.fps, "ms_per_output_mp": self.ms_per_output_mp}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 

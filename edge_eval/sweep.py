@@ -248,8 +248,6 @@ def _latency(row: _Row, floor: Floor | None, *, rounds: int) -> Latency:
         compared=file.compared,
         native_hw=None if kind_of(file.path) == "checkpoint" else row.own_hw,
         output_hw=output_hw,
-        fps=1e3 / median if median else None,
-        ms_per_output_mp=1e6 * median / (output_hw[0] * output_hw[1]) if median and output_hw else None,
         macs=sum(row.macs.values()) if row.macs else None,
         floor_ms=floor_ms,
         floor_ratio=median / floor_ms if median and floor_ms else None,

@@ -109,6 +109,16 @@ TOLERANCES: dict[str, Tolerance] = {
         unit="dB between the PSNR of file and simulation",
         origin="the noise that all kernels have stays the same",
     ),
+    "formats_agree": Tolerance(
+        limit=50.0,
+        unit="dB, at least, mean over Set5, all channels",
+        origin="required of TFLite and Core ML files of one quantized checkpoint; with float32 arithmetic",
+    ),
+    "formats_as_good": Tolerance(
+        limit=0.03,
+        unit="dB of PSNR-Y, mean over Set5",
+        origin="required of every kernel set and both formats against the simulation",
+    ),
     "tiled_float": Tolerance(
         limit=4e-6,
         unit="intensity in [0, 1]",

@@ -10,6 +10,7 @@ from models.progress import Progress, silent
 
 from .datasets import Dataset
 from .resize import downscale, imresize, modcrop
+from .runner import Frame
 
 if TYPE_CHECKING:
     from models.training import TrainingPair
@@ -76,15 +77,12 @@ def with_smaller(
         stage: what `progress` is told is being made.
         progress: told after each pair.
     """
-    from models.training import TrainingPair
-
     made, factors = list(pairs), tuple(factors)
     for done, pair in enumerate(pairs, start=1):
         for factor in factors:
             if factor * min(pair.hr.shape[:2]) < scale * least:
                 continue
-            hr = modcrop(imresize(pair.hr, factor), scale)
-            made.append(TrainingPair(name=f"{pair.name} x{factor:g}", lr=downscale(hr, scale), hr=hr))
+            made.append(_reduced(f"{pair.name} x{factor:g}", pair.hr, factor, scale))
         progress(stage, done, len(pairs), pair.name)
     return tuple(made)
 
@@ -112,8 +110,6 @@ def in_two_tones(
         stage: what `progress` is told is being made.
         progress: told after each pair.
     """
-    from models.training import TrainingPair
-
     draw, made = np.random.default_rng(seed), []
     for done, pair in enumerate(pairs, start=1):
         channels = pair.hr.shape[2]
@@ -121,7 +117,15 @@ def in_two_tones(
         colours = black_and_white if done % 2 else draw.integers(256, size=(2, channels), dtype=np.uint8)
         if factor * min(pair.hr.shape[:2]) >= scale * least:
             grey = pair.hr.mean(axis=2)
-            hr = modcrop(imresize(colours[(grey > np.median(grey)).astype(np.intp)], factor), scale)
-            made.append(TrainingPair(name=f"{pair.name} in two tones", lr=downscale(hr, scale), hr=hr))
+            toned = colours[(grey > np.median(grey)).astype(np.intp)]
+            made.append(_reduced(f"{pair.name} in two tones", toned, factor, scale))
         progress(stage, done, len(pairs), pair.name)
     return tuple(made)
+
+
+def _reduced(name: str, hr: Frame, factor: float, scale: int) -> "TrainingPair":
+    """An image made smaller, and low resolution from that."""
+    from models.training import TrainingPair
+
+    smaller = modcrop(imresize(hr, factor), scale)
+    return TrainingPair(name=name, lr=downscale(smaller, scale), hr=smaller)

@@ -6,13 +6,16 @@ be rescaled or mixed, and the next convolution takes it back.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from .graph import SpanNodes
+from .quantized import QParams
 from .ranges import Sample, channel_ranges, observe
+from .rewrite import MASK
 
 COLOURS_SHARE = 0.05
 """What pure colours count beside photographs where channels are mixed."""
@@ -36,19 +39,23 @@ def scale_channels(network: SpanNodes, group: Sequence[str], factor: Tensor) -> 
         conv = network.conv(node.name)
         assert conv.bias is not None
         weight, bias = conv.weight.double(), conv.bias.double()
-        if node.inputs[0] in group:
-            weight = weight / (factor.view(-1, 1, 1, 1) if conv.groups > 1 else factor.view(1, -1, 1, 1))
+        for source, at in network.parts(node.inputs[0]).items():
+            if source in group and conv.groups > 1:
+                weight = weight / factor.view(-1, 1, 1, 1)
+            elif source in group:
+                weight[:, at] /= factor.view(1, -1, 1, 1)
         if node.name in group:
             weight, bias = weight * factor.view(-1, 1, 1, 1), bias * factor
         conv.weight.copy_(weight)
         conv.bias.copy_(bias)
 
 
-def mix_channels(network: SpanNodes, matrix: Tensor) -> None:
-    """Multiply the channels of `network.mixed` by a matrix, in place; the network's output stays.
+def mix_channels(network: SpanNodes, names: Sequence[str], matrix: Tensor) -> None:
+    """Multiply the channels of some tensors by a matrix, in place; the network's output stays.
 
     Args:
         network: its convolutions are changed.
+        names: outputs of convolutions and their sums, read by convolutions alone; such as `network.mixed`.
         matrix: (C, C), float64.
     """
     inverse = torch.linalg.inv(matrix.double())
@@ -57,11 +64,13 @@ def mix_channels(network: SpanNodes, matrix: Tensor) -> None:
             continue
         conv = network.conv(node.name)
         assert conv.bias is not None
-        if node.name in network.mixed:
+        if node.name in names:
             conv.weight.copy_(torch.einsum("om,miuv->oiuv", matrix, conv.weight.double()))
             conv.bias.copy_(matrix @ conv.bias.double())
-        elif node.inputs[0] in network.mixed:
-            conv.weight.copy_(torch.einsum("omuv,mi->oiuv", conv.weight.double(), inverse))
+        for source, at in network.parts(node.inputs[0]).items():
+            if source in names:
+                taken = conv.weight[:, at].double()
+                conv.weight[:, at] = torch.einsum("omuv,mi->oiuv", taken, inverse)
 
 
 def spreading_matrix(moments: Tensor, gain: Tensor) -> Tensor:
@@ -159,7 +168,8 @@ def _mix(network: SpanNodes, lr_nchw: Tensor) -> None:
     (reader,) = network.consumers(mixed)
     kernel = network.conv(reader.name).weight.double()
     moments = (1 - COLOURS_SHARE) * seen + COLOURS_SHARE * pure
-    mix_channels(network, spreading_matrix(moments, torch.einsum("ocuv,oduv->cd", kernel, kernel)))
+    matrix = spreading_matrix(moments, torch.einsum("ocuv,oduv->cd", kernel, kernel))
+    mix_channels(network, network.mixed, matrix)
 
 
 def pure_colours(channels: int) -> Tensor:
@@ -186,3 +196,32 @@ def _even_factors(samples: Sequence[Sample]) -> Tensor:
     ranges = torch.stack([channel_ranges(sample).log() for sample in samples])
     wanted = ranges.amax(1, keepdim=True) - ranges
     return wanted.mean(0).exp()
+
+
+@torch.no_grad()
+def place_image(network: SpanNodes, samples: dict[str, Sample], activations: Mapping[str, QParams]) -> None:
+    """Give the image that is joined with other channels their scale and zero point, in place.
+
+    A `concat` has one scale. A pixel of k / 255 gets the 8-bit integer k - 128 at any scale and zero point:
+    what that stands for is a linear function of the pixel and of one, and the channel of ones takes its shift
+    back, at the border too.
+
+    Args:
+        network: its convolutions are changed; its output stays.
+        samples: the values of the image, and of what it is joined with, are changed likewise.
+        activations: the image's are those of the `concat`.
+    """
+    for name, sources in network.joined().items():
+        if MASK not in sources:
+            continue
+        grid = activations[MASK]
+        low, high = (grid.low, grid.high) if grid.dtype == "int8" else (0.0, grid.high)
+        matrix = torch.eye(network.config.in_channels + 1, dtype=torch.float64) * (high - low)
+        matrix[:, -1] = low
+        matrix[-1, -1] = max(low, high, key=abs)
+        mix_channels(network, (MASK,), matrix)
+        at = network.parts(name)[MASK]
+        for tensor, places in ((MASK, slice(None)), (name, at)):
+            values = samples[tensor].values.clone()
+            values[:, places] = torch.einsum("oc,nchw->nohw", matrix.float(), values[:, places])
+            samples[tensor] = replace(samples[tensor], values=values)

@@ -90,6 +90,32 @@ class SpanNodes(nn.Module):
         """The nodes that read `tensor`."""
         return tuple(node for node in self.nodes if tensor in node.inputs)
 
+    def joined(self) -> Mapping[str, tuple[str, ...]]:
+        """By the name of every `concat`: the tensors that it joins."""
+        return {node.name: node.inputs for node in self.nodes if node.op == "concat"}
+
+    def parts(self, tensor: str) -> Mapping[str, slice]:
+        """Which channels of `tensor` come from where: all from itself, or from what a `concat` joins."""
+        places, start = {}, 0
+        for name in self.joined().get(tensor, (tensor,)):
+            places[name] = slice(start, start + self.channels(name))
+            start += self.channels(name)
+        return places
+
+    def channels(self, tensor: str) -> int:
+        """Channels of `tensor`."""
+        if tensor == IMAGE:
+            return self.config.in_channels
+        node = next(node for node in self.nodes if node.name == tensor)
+        match node.op:
+            case "conv2d":
+                return self.conv(tensor).out_channels
+            case "concat":
+                return sum(self.channels(name) for name in node.inputs)
+            case "pixel_shuffle":
+                return self.channels(node.inputs[0]) // self.config.upscale**2
+        return self.channels(node.inputs[0])
+
     def forward(self, lr_nchw: Tensor) -> Tensor:
         """(N, C, H, W) in [0, 1] -> (N, C_out, s*H, s*W), unclipped."""
         return self.run(lr_nchw)

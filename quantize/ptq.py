@@ -17,7 +17,7 @@ from models import SpanDeploy
 from models.errors import InputError
 from models.progress import Progress, silent
 
-from .balance import balance
+from .balance import balance, place_image
 from .calibration import CalibrationSet, Frame
 from .graph import IMAGE, UPSCALED, SpanNodes
 from .quantized import Provenance, QParams, QuantizedSpan, QWeight, plain_conv
@@ -152,6 +152,7 @@ def prepare(
     if recipe.activation_bits is not None:
         hard = calibration.hard_edges(plan.edges, plan.side)
         activations = choose_ranges(nodes, recipe, samples, observe(nodes, hard, seed=calibration.seed))
+        place_image(nodes, samples, activations)
     float_nodes: tuple[str, ...] = ()
     if recipe.mixed:
         float_nodes, activations = choose_float_nodes(nodes, activations, samples)
@@ -168,7 +169,8 @@ def _fingerprint(network: SpanDeploy) -> str:
 
 def fixed_names(nodes: SpanNodes) -> frozenset[str]:
     """Convolutions whose weights are exact already, and tensors whose scale is dictated."""
-    names = {IMAGE, MASK, UPSCALED, *(node.inputs[0] for node in nodes.nodes if node.name == UPSCALED)}
+    names = {IMAGE, UPSCALED, *(node.inputs[0] for node in nodes.nodes if node.name == UPSCALED)}
+    names |= {tensor for joined, sources in nodes.joined().items() for tensor in (joined, *sources)}
     tensors = {node.name for node in nodes.nodes if node.op in TABLES or node.op in AFTER_TABLE}
     return frozenset(names - set(nodes.conv_names()) | tensors | exact_convs(nodes))
 

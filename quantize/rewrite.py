@@ -135,16 +135,20 @@ def _span(network: SpanDeploy, build: _Build, few_bits: bool) -> tuple[Groups, t
         ends = build.block(f"block_{i}", getattr(network, f"block_{i}"), ends.out, ends.plain)
     cat = network.conv_cat
     slices = torch.split(cat.weight, network.config.feature_channels, dim=1)
-    nothing = torch.zeros(cat.out_channels)
+    nothing = torch.zeros(cat.out_channels).double()
+    near = chain_pointwise_last(kernel, bias, slices[0].double(), nothing)
+    far = _merged(network.conv_2, slices[1], cat.bias)
     mixed = _summed(
         build,
         [
             build.conv("conv_cat.2", one.out, slices[2], None),
             build.conv("conv_cat.3", ends.activated, slices[3], None),
             build.conv(
-                "conv_cat.0", image, *chain_pointwise_last(kernel, bias, slices[0].double(), nothing.double())
+                "conv_cat.0_1",
+                build.add("conv_cat.0_1.inputs", "concat", image, ends.out),
+                torch.cat([near[0], far[0]], dim=1),
+                near[1] + far[1],
             ),
-            build.conv("conv_cat.1", ends.out, *_merged(network.conv_2, slices[1], cat.bias)),
         ],
     )
     _output(build, mixed[-1], network.upsampler[0])
@@ -183,13 +187,12 @@ def _normalized(network: SpanDeploy, build: _Build) -> tuple[str, Tensor, Tensor
     config, conv = network.config, network.conv_1
     assert conv.bias is not None
     weight, bias = conv.weight.double(), conv.bias.double()
-    if not config.normalize:
-        return IMAGE, weight, bias
     channels = config.in_channels
     eye = torch.cat([torch.eye(channels), torch.zeros(1, channels)])[:, :, None, None]
     build.conv(MASK, IMAGE, eye, torch.tensor([0.0] * channels + [1.0]))
-    weight = weight * config.img_range
-    mean = torch.tensor(config.rgb_mean, dtype=torch.float64)
+    mean = torch.zeros(channels, dtype=torch.float64)
+    if config.normalize:
+        weight, mean = weight * config.img_range, torch.tensor(config.rgb_mean, dtype=torch.float64)
     return MASK, torch.cat([weight, -torch.einsum("ocuv,c->ouv", weight, mean)[:, None]], dim=1), bias
 
 

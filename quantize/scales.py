@@ -37,7 +37,10 @@ def choose_ranges(
     tensors = [Node(name=IMAGE, op="center", inputs=()), *nodes.nodes]
     dictated = {node.name: fixed_scale(node, nodes, dtype) for node in tensors}
     found = {name: qparams for name, qparams in dictated.items() if qparams is not None}
-    free = [name for name in dictated if name not in found]
+    joined = nodes.joined()
+    shared = {source: name for name, sources in joined.items() for source in sources}
+    free = [name for name in dictated if name not in found and name not in shared]
+    samples, edges = (_of_joined(joined, one) for one in (samples, edges))
     if dtype == "int16":
         for name in free:
             largest = max(float(one.values.abs().max()) for one in (samples[name], edges[name]))
@@ -50,6 +53,18 @@ def choose_ranges(
         for node in nodes.nodes:
             if node.op in TABLES:
                 found |= _around(node, nodes, found, samples)
+    return found | {source: found[name] for source, name in shared.items()}
+
+
+def _of_joined(joined: Mapping[str, tuple[str, ...]], samples: Mapping[str, Sample]) -> dict[str, Sample]:
+    """The samples, a `concat`'s made from those of what it joins, but for the image, which fits any scale."""
+    found = dict(samples)
+    for name, sources in joined.items():
+        parts = [samples[source] for source in sources if source != MASK]
+        found[name] = Sample(
+            values=torch.cat([one.values for one in parts], dim=1),
+            weights=torch.cat([one.weights for one in parts], dim=1),
+        )
     return found
 
 
@@ -85,8 +100,8 @@ def _tanh_scales(reader: Node) -> list[QParams]:
 def fixed_scale(node: Node, nodes: SpanNodes, dtype: Dtype) -> QParams | None:
     """The scale and zero point that a kernel or the file's edge dictates; None where they are free."""
     fixed = FIXED_SCALES[dtype]
-    if node.name in (IMAGE, MASK, UPSCALED) or nodes.consumers(node.name)[0].op == "pixel_shuffle":
-        scale, zero_point = (PIXEL, 0) if dtype == "int16" and node.name in (IMAGE, MASK) else fixed["pixels"]
+    if node.name in (IMAGE, UPSCALED) or nodes.consumers(node.name)[0].op == "pixel_shuffle":
+        scale, zero_point = (PIXEL, 0) if dtype == "int16" and node.name == IMAGE else fixed["pixels"]
         return QParams(scale=scale, zero_point=zero_point, dtype=dtype)
     if node.op not in fixed:
         return None

@@ -46,6 +46,7 @@ A JSON file beside the result (span.tflite.json) says what it was made from, its
 """
 
 DEFAULT_SIZE = (128, 128)
+FLOAT_BITS = {"float16": 16, "float32": 32}
 
 
 @click.command(epilog=EPILOG)
@@ -80,6 +81,12 @@ DEFAULT_SIZE = (128, 128)
     "--io", "io_kind", type=click.Choice(["image", "tensor"]), help="Core ML: what it takes and gives."
 )
 @click.option("--ios", type=click.IntRange(min=15), help="Core ML: oldest iOS it must run on.  [default: 17]")
+@click.option(
+    "--arithmetic",
+    type=click.Choice(["float16", "float32"]),
+    help="Core ML: of a quantized network, where integers are not kept. float32 gives TFLite's pixels, "
+    "and the Neural Engine does not run it.  [default: float16]",
+)
 @click.option("-o", "--out", type=PATH, required=True, metavar="FILE", help="File to write.")
 @network_options
 @overwrite_option
@@ -99,6 +106,7 @@ def convert(
     saved_model: Path | None,
     io_kind: str | None,
     ios: int | None,
+    arithmetic: str | None,
     out: Path,
     img_range: float | None,
     rgb_mean: tuple[float, ...] | None,
@@ -118,6 +126,7 @@ def convert(
         "--saved-model": saved_model,
         "--io": io_kind,
         "--ios": ios,
+        "--arithmetic": arithmetic,
     }
     options = OPTIONS[format_name](sizes, {name: value for name, value in asked.items() if value is not None})
     with terminal() as screen:
@@ -176,9 +185,10 @@ def _coreml_options(sizes: tuple[tuple[int, int], ...], asked: dict[str, Any]) -
     """The Core ML converter's own arguments."""
     from convert.coreml_sizes import Sizes
 
-    _refuse_foreign(asked, known=("--min-size", "--max-size", "--io", "--ios"), format_name="coreml")
-    names = {"--io": "io", "--ios": "minimum_ios"}
-    options = {names[name]: value for name, value in asked.items() if name in names}
+    known = ("--min-size", "--max-size", "--io", "--ios", "--arithmetic")
+    _refuse_foreign(asked, known=known, format_name="coreml")
+    names = {"--io": "io", "--ios": "minimum_ios", "--arithmetic": "float_bits"}
+    options = {names[name]: FLOAT_BITS.get(value, value) for name, value in asked.items() if name in names}
     if "--min-size" not in asked and "--max-size" not in asked:
         return {"sizes": Sizes.among(sizes), **options}
     if "--min-size" not in asked or "--max-size" not in asked or len(sizes) != 1:

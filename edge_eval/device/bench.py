@@ -273,8 +273,6 @@ def _result(
         reason=reason,
         native_hw=file.native_hw,
         output_hw=output_hw,
-        fps=1e3 / median if median else None,
-        ms_per_output_mp=1e6 * median / (output_hw[0] * output_hw[1]) if median and output_hw else None,
         device=asked.device.name,
         p95_ms=figures.p95_ms if figures else None,
         first_ms=figures.first_ms if figures else None,

@@ -1,9 +1,19 @@
 """The rewrites change nothing in float, borders included."""
 
+import pytest
 import torch
 
 from models import SpanDeploy
-from quantize.balance import balance, equal_diagonal, mix_channels, scale_channels, spreading_matrix
+from quantize.balance import (
+    balance,
+    equal_diagonal,
+    mix_channels,
+    place_image,
+    scale_channels,
+    spreading_matrix,
+)
+from quantize.quantized import QParams
+from quantize.ranges import observe
 from quantize.rewrite import MASK, rewrite
 
 
@@ -68,7 +78,9 @@ def test_factors_and_mixtures_cancel(network: SpanDeploy) -> None:
             channels = nodes.conv(group[0]).out_channels
             scale_channels(nodes, group, torch.rand(channels, generator=generator) * 5 + 0.2)
         channels = nodes.conv(nodes.mixed[0]).out_channels
-        mix_channels(nodes, torch.randn(channels, channels, generator=generator, dtype=torch.float64))
+        mix_channels(
+            nodes, nodes.mixed, torch.randn(channels, channels, generator=generator, dtype=torch.float64)
+        )
     expected, got = both(network, nodes)
     assert (got - expected).abs().max() < 1e-5 * expected.abs().max()
 
@@ -79,6 +91,51 @@ def test_balanced_network_is_equal_and_its_channels_are_even(network: SpanDeploy
     balance(nodes, lr)
     expected, got = both(network, nodes)
     assert (got - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        QParams(scale=0.0037, zero_point=-123),
+        QParams(scale=0.0037, zero_point=-128),
+        QParams(scale=0.1, zero_point=3),
+        QParams(scale=0.002, zero_point=127),
+        QParams(scale=0.00002, zero_point=0, dtype="int16"),
+    ],
+)
+def test_the_image_keeps_its_integers_on_any_grid(grid: QParams, network: SpanDeploy) -> None:
+    nodes = rewrite(network)
+    (joined, sources), *_ = nodes.joined().items() or [("", ())]
+    if MASK not in sources:
+        pytest.skip("the image is joined with nothing")
+    pixels = torch.randint(0, 256, (1, 3, 9, 11), generator=torch.Generator().manual_seed(3))
+    expected = nodes(pixels / 255)
+    samples = observe(nodes, pixels / 255, probes=1)
+    place_image(nodes, samples, dict.fromkeys((joined, *sources), grid))
+    assert (nodes(pixels / 255) - expected).abs().max() < 1e-5 * expected.abs().max()
+    seen: dict[str, torch.Tensor] = {}
+    nodes.run(pixels / 255, tensor=lambda name, value: seen.setdefault(name, value))
+    for tensor in (MASK, joined):
+        assert torch.allclose(samples[tensor].values, seen[tensor], rtol=1e-5, atol=1e-5 * grid.scale)
+    integers = seen[MASK] / grid.scale + grid.zero_point
+    if grid.dtype == "int8":
+        assert (integers[:, :3] - (pixels - 128)).abs().max() < 1e-3
+    assert ((integers[:, 3] - integers[0, 3, 0, 0]).abs() < 1e-3).all()
+    assert grid.quant_min - 1e-3 <= integers.min() and integers.max() <= grid.quant_max + 1e-3
+    with torch.no_grad():
+        nodes.conv(MASK).bias[-1] = 0
+    assert (nodes(pixels / 255) - expected).abs().max() > 1e-3 * expected.abs().max()
+
+
+def test_channels_by_where_they_come_from(network: SpanDeploy) -> None:
+    nodes = rewrite(network)
+    seen: dict[str, torch.Tensor] = {}
+    nodes.run(torch.rand(1, 3, 4, 5), tensor=lambda name, value: seen.setdefault(name, value))
+    assert {name: nodes.channels(name) for name in seen} == {name: v.shape[1] for name, v in seen.items()}
+    for name, value in seen.items():
+        parts = nodes.parts(name)
+        assert torch.equal(torch.cat([seen[source] for source in parts], dim=1), value)
+        assert all(torch.equal(value[:, at], seen[source]) for source, at in parts.items())
 
 
 def test_equal_diagonal() -> None:

@@ -1,4 +1,4 @@
-"""What each rewrite gains on the real network: the table in docs/quantization.md.
+"""What each step of quantization gains on the real network: the tables in docs/quantization.md.
 
 `pytest -m slow -s tests/quantize/test_rewrite_gains.py` prints it. Calibrated on the photographs of
 scikit-image, judged on crops of BSDS400: never on a benchmark.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from edge_eval.datasets import bundled_photographs, open_dataset
 from models import SpanDeploy, load_checkpoint, reparameterize
 from models.reparam import chain_pointwise_last
-from quantize import ptq, ranges, scales
+from quantize import ptq, ranges, rounding, scales
 from quantize.balance import balance
 from quantize.calibration import CalibrationSet
 from quantize.graph import IMAGE, SpanNodes
@@ -58,7 +58,7 @@ def judged(shared_images: Path) -> tuple[Tensor, Tensor]:
 
 
 def nodes_of(network: SpanDeploy, *, mask: bool, split: bool, merged: int, twin: bool) -> SpanNodes:
-    """The network with some of the rewrites: `merged` 1 is `conv_2`, 2 the first convolution too."""
+    """The network with some rewrites: `merged` 1 is `conv_2`, 2 the first convolution too, 3 as one."""
     build = _Build()
     source, kernel, bias = _normalized(network, build)
     if not mask:
@@ -83,15 +83,23 @@ def nodes_of(network: SpanDeploy, *, mask: bool, split: bool, merged: int, twin:
         build.conv("conv_cat.2", one.out, slices[2], None),
         build.conv("conv_cat.3", ends.activated, slices[3], None),
     ]
-    if merged == 2:
+    if merged == 3:
+        shift = torch.zeros(cat.out_channels, dtype=torch.float64)
+        near = chain_pointwise_last(kernel, bias, slices[0].double(), shift)
+        far = _merged(network.conv_2, slices[1], cat.bias)
+        joined = build.add("joined", "concat", source, ends.out)
+        parts.append(
+            build.conv("conv_cat.0_1", joined, torch.cat([near[0], far[0]], dim=1), near[1] + far[1])
+        )
+    elif merged == 2:
         shift = torch.zeros(cat.out_channels, dtype=torch.float64)
         both = chain_pointwise_last(kernel, bias, slices[0].double(), shift)
         parts.append(build.conv("conv_cat.0", source, *both))
-    else:
+    elif merged < 2:
         parts.append(build.conv("conv_cat.0", first, slices[0], None))
-    if merged:
+    if merged in (1, 2):
         parts.append(build.conv("conv_cat.1", ends.out, *_merged(network.conv_2, slices[1], cat.bias)))
-    else:
+    elif not merged:
         second = build.copy("conv_2", ends.out, network.conv_2)
         parts.append(build.conv("conv_cat.1", second, slices[1], cat.bias))
     _output(build, _summed(build, parts)[-1], network.upsampler[0])
@@ -105,6 +113,7 @@ def quantized(nodes: SpanNodes, calibration: CalibrationSet) -> QuantizedSpan:
     edges = ranges.observe(nodes, calibration.hard_edges(plan.edges, plan.side))
     samples = ranges.observe(nodes, crops)
     activations = ptq.choose_ranges(nodes, recipe, samples, edges)
+    ptq.place_image(nodes, samples, activations)
     weights = ptq.round_weights(nodes, samples, activations)
     return ptq.assemble(
         ptq.Start(nodes=nodes, weights=weights, activations=activations), recipe, Provenance()
@@ -136,6 +145,7 @@ STAGES: dict[str, dict[str, object]] = {
     "a scale per source of conv_cat": {"mask": True, "split": True, "merged": 0, "twin": False},
     "conv_2 merged": {"mask": True, "split": True, "merged": 1, "twin": False},
     "first convolution merged": {"mask": True, "split": True, "merged": 2, "twin": False},
+    "image joined with block_6": {"mask": True, "split": True, "merged": 3, "twin": False},
 }
 
 
@@ -194,3 +204,36 @@ def test_gain_of_weighted_ranges(
         print(f"{name}: " + ", ".join(f"{value:.3f}" for value in errors[name]), flush=True)
     assert errors["output error"][0] < errors["squared error"][0]
     assert errors["output error"][0] < errors["min/max"][0]
+
+
+def test_gain_of_compensation(
+    network: SpanDeploy,
+    calibration: CalibrationSet,
+    judged: tuple[Tensor, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Weights to the nearest integer, compensated on float inputs, and on rounded ones, more and less."""
+    plan, errors, moments = ptq.EFFORTS["fast"], {}, rounding.input_moments
+
+    def on_float(conv: nn.Conv2d, exact: Tensor, _rounded: Tensor, weights: Tensor) -> rounding.Moments:
+        return moments(conv, exact, exact, weights)
+
+    changes: dict[str, list[tuple[object, str, object]]] = {
+        "nearest": [(ptq, "compensated", lambda conv, _moments, **_: rounding.nearest(conv))],
+        "on float inputs": [(ptq, "input_moments", on_float)],
+        "on rounded inputs, mean error alone undone": [(rounding, "UNDONE", 0.0)],
+        "on rounded inputs, all undone": [(rounding, "UNDONE", 1.0)],
+        "on rounded inputs, as it is": [],
+    }
+    for name, changed in changes.items():
+        nodes = rewrite(network)
+        balance(nodes, calibration.crops(plan.crops, plan.side))
+        with monkeypatch.context() as patched:
+            for module, what, value in changed:
+                patched.setattr(module, what, value)
+            made = quantized(nodes, calibration)
+        errors[name] = judge(lambda lr, made=made: simulate(made, lr), network, judged)  # type: ignore[misc]
+        print(f"{name}: " + ", ".join(f"{value:.3f}" for value in errors[name]), flush=True)
+    least = errors["on rounded inputs, as it is"][0]
+    assert least < 0.8 * errors["nearest"][0]
+    assert all(least < error for name, (error, _) in errors.items() if name != "on rounded inputs, as it is")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edge_eval.mil import load_program
 from edge_eval.runner import to_frame, to_image
 from edge_eval.runtimes.table import RUNTIMES, open_runner
 
@@ -111,14 +112,28 @@ def test_convert_makes_flexible_core_ml_files(
         (("tflite", "--ios", "17"), "--ios does not apply to --format tflite; it takes --backend, "),
         (("tflite", "--size", "8x8", "--size", "9x9"), "a TFLite file has one size, and 2 --size were given"),
         (("coreml", "--backend", "litert"), "--backend does not apply to --format coreml"),
+        (("tflite", "--arithmetic", "float32"), "--arithmetic does not apply to --format tflite"),
+        (("coreml", "--arithmetic", "float32"), "32-bit arithmetic is a choice for quantized networks; "),
         (("coreml", "--max-size", "8x8"), "a range needs --min-size, --max-size and one --size"),
     ],
 )
 def test_convert_refuses_options_of_the_other_format(
     invoke: Invoke, network_file: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    result = invoke("convert", network_file, "--format", *arguments, "-o", tmp_path / "x")
+    result = invoke("convert", network_file, "--format", *arguments, "-o", tmp_path / "x.mlpackage")
     assert message in one_line(result)
+
+
+@pytest.mark.parametrize("arithmetic", ["float16", "float32"])
+def test_convert_chooses_the_arithmetic_between_integers(
+    invoke: Invoke, quantized_file: Path, tmp_path: Path, arithmetic: str
+) -> None:
+    out = tmp_path / "a.mlpackage"
+    options = ("--format", "coreml", "--arithmetic", arithmetic)
+    result = invoke("convert", quantized_file, *options, "-o", out)
+    assert result.exit_code == 0, result.output
+    convolutions = [op for op in load_program(out).operations if op.kind == "conv"]
+    assert {op.results[0].type.element for op in convolutions} == {arithmetic}
 
 
 def test_convert_refuses_a_converted_file(invoke: Invoke, tflite_file: Path, tmp_path: Path) -> None:
