@@ -1,18 +1,21 @@
 """Exact rewrites: the folded network as nodes that are kind to INT8, equal to it in float, borders included.
 
-mask the mean's subtraction and `img_range` go into the first convolutions. Padding is zero after the
-subtraction, so it is not a bias: the image gets a fourth channel of ones, padded with zeros like the others,
-whose kernel is what the mean contributes to each tap. merge `conv_2` and its slice of `conv_cat` are linear
-with nothing between: one 3x3 convolution. So are the first convolution and its slice: one 3x3 convolution on
-the image itself, which has no rounding error. split `conv_cat` over a concat is the sum of 1x1 convolutions,
-one per source, each with its source's own scale and no concat. twin in the first block, where channels
-differ most in range, a tensor that feeds a convolution and a nonlinearity exists twice: once with a factor
-per channel, which the convolution takes back, and once without, made by a 1x1 depthwise convolution.
-`quantize.balance` chooses the factors; here they are 1. attention sigmoid(c3) - 0.5 is its own tensor. In
-integers it is exact: TFLite fixes the sigmoid at scale 1/256 and zero point -128, so its integer q stands
-for (q + 128) / 256, and q / 256 is what is wanted. tanh where a fixed scale costs most, in the first block,
-the sigmoid is that of its twin, 2 sigmoid(x) = 1 + tanh(x / 2), whose scale is free: a convolution gives
-x / 2, and x sigmoid(x) = x / 2 (1 + tanh(x / 2)).
+- mask: the mean's subtraction and `img_range` go into the first convolutions. Padding is zero after the
+  subtraction, so it is not a bias: the image gets a fourth channel of ones, padded with zeros like the
+  others, whose kernel is what the mean contributes to each tap.
+- merge: `conv_2` and its slice of `conv_cat` are linear with nothing between: one 3x3 convolution. So are the
+  first convolution and its slice: one 3x3 convolution on the image itself, which has no rounding error.
+- split: `conv_cat` over a concat is the sum of convolutions, each with its source's own scale.
+- join: the image fits any scale (`quantize.balance.place_image`), so one of these convolutions reads it and
+  block 6 together, with one rounding instead of three.
+- twin: in the first block, where channels differ most in range, a tensor that feeds a convolution and a
+  nonlinearity exists twice: once with a factor per channel, which the convolution takes back, and once
+  without, made by a 1x1 depthwise convolution. `quantize.balance` chooses the factors; here they are 1.
+- attention: sigmoid(c3) - 0.5 is its own tensor. In integers it is exact: TFLite fixes the sigmoid at scale
+  1/256 and zero point -128, so its integer q stands for (q + 128) / 256, and q / 256 is what is wanted.
+- tanh: where a fixed scale costs most, in the first block, the sigmoid is that of its twin,
+  2 sigmoid(x) = 1 + tanh(x / 2), whose scale is free: a convolution gives x / 2, and
+  x sigmoid(x) = x / 2 (1 + tanh(x / 2)).
 
 Twins and tanh serve 8-bit activations alone and are left out where there are none.
 """

@@ -184,10 +184,7 @@ def test_gain_of_weighted_ranges(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Ranges from the smallest to the largest value, of least squared error, of least error in the output."""
-    plan = ptq.EFFORTS["fast"]
-    nodes = rewrite(network)
-    balance(nodes, calibration.crops(plan.crops, plan.side))
-    errors = {}
+    plan, errors = ptq.EFFORTS["fast"], {}
 
     def reach(sample: Sample, **_: object) -> Ranges:
         ends = (torch.tensor([limit]) for limit in (sample.values.min(), sample.values.max()))
@@ -199,6 +196,8 @@ def test_gain_of_weighted_ranges(
 
     for name, chosen in {"min/max": reach, "squared error": even, "output error": possible_ranges}.items():
         monkeypatch.setattr(scales, "possible_ranges", chosen)
+        nodes = rewrite(network)
+        balance(nodes, calibration.crops(plan.crops, plan.side))
         made = quantized(nodes, calibration)
         errors[name] = judge(lambda lr, made=made: simulate(made, lr), network, judged)  # type: ignore[misc]
         print(f"{name}: " + ", ".join(f"{value:.3f}" for value in errors[name]), flush=True)
