@@ -209,13 +209,12 @@ def place_image(network: SpanNodes, samples: dict[str, Sample], activations: Map
     Args:
         network: its convolutions are changed; its output stays.
         samples: the values of the image, and of what it is joined with, are changed likewise.
-        activations: the image's are those of the `concat`.
+        activations: of int8; the image's are those of the `concat`.
     """
     for name, sources in network.joined().items():
         if MASK not in sources:
             continue
-        grid = activations[MASK]
-        low, high = (grid.low, grid.high) if grid.dtype == "int8" else (0.0, grid.high)
+        low, high = activations[MASK].low, activations[MASK].high
         matrix = torch.eye(network.config.in_channels + 1, dtype=torch.float64) * (high - low)
         matrix[:, -1] = low
         matrix[-1, -1] = max(low, high, key=abs)

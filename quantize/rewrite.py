@@ -17,7 +17,7 @@
   2 sigmoid(x) = 1 + tanh(x / 2), whose scale is free: a convolution gives x / 2, and
   x sigmoid(x) = x / 2 (1 + tanh(x / 2)).
 
-Twins and tanh serve 8-bit activations alone and are left out where there are none.
+Join, twin and tanh serve 8-bit activations alone and are left out where there are none.
 """
 
 from dataclasses import dataclass, field
@@ -141,19 +141,17 @@ def _span(network: SpanDeploy, build: _Build, few_bits: bool) -> tuple[Groups, t
     nothing = torch.zeros(cat.out_channels).double()
     near = chain_pointwise_last(kernel, bias, slices[0].double(), nothing)
     far = _merged(network.conv_2, slices[1], cat.bias)
-    mixed = _summed(
-        build,
-        [
-            build.conv("conv_cat.2", one.out, slices[2], None),
-            build.conv("conv_cat.3", ends.activated, slices[3], None),
-            build.conv(
-                "conv_cat.0_1",
-                build.add("conv_cat.0_1.inputs", "concat", image, ends.out),
-                torch.cat([near[0], far[0]], dim=1),
-                near[1] + far[1],
-            ),
-        ],
-    )
+    parts = [
+        build.conv("conv_cat.2", one.out, slices[2], None),
+        build.conv("conv_cat.3", ends.activated, slices[3], None),
+    ]
+    if few_bits:
+        joined = build.add("conv_cat.0_1.inputs", "concat", image, ends.out)
+        both = torch.cat([near[0], far[0]], dim=1), near[1] + far[1]
+        parts.append(build.conv("conv_cat.0_1", joined, *both))
+    else:
+        parts += [build.conv("conv_cat.0", image, *near), build.conv("conv_cat.1", ends.out, *far)]
+    mixed = _summed(build, parts)
     _output(build, mixed[-1], network.upsampler[0])
     residual = (first, "block_1.c3_r.scaled", "block_1.sum", "block_1")
     return (("block_1.attention", "block_1"), residual, _ACTIVATED) if few_bits else (), mixed

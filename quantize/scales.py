@@ -100,8 +100,8 @@ def _tanh_scales(reader: Node) -> list[QParams]:
 def fixed_scale(node: Node, nodes: SpanNodes, dtype: Dtype) -> QParams | None:
     """The scale and zero point that a kernel or the file's edge dictates; None where they are free."""
     fixed = FIXED_SCALES[dtype]
-    if node.name in (IMAGE, UPSCALED) or nodes.consumers(node.name)[0].op == "pixel_shuffle":
-        scale, zero_point = (PIXEL, 0) if dtype == "int16" and node.name == IMAGE else fixed["pixels"]
+    if node.name in (IMAGE, MASK, UPSCALED) or nodes.consumers(node.name)[0].op == "pixel_shuffle":
+        scale, zero_point = (PIXEL, 0) if dtype == "int16" and node.name in (IMAGE, MASK) else fixed["pixels"]
         return QParams(scale=scale, zero_point=zero_point, dtype=dtype)
     if node.op not in fixed:
         return None
