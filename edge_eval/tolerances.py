@@ -105,9 +105,10 @@ TOLERANCES: dict[str, Tolerance] = {
         origin="plain kernels differ in one element of two hundred",
     ),
     "file_as_good_as_simulated": Tolerance(
-        limit=0.15,
-        unit="dB between the PSNR of file and simulation",
-        origin="the noise that all kernels have stays the same",
+        limit=0.35,
+        unit="dB between the PSNR of file and simulation, on one crop of 48x64",
+        origin="all kernels have the same noise, but for chance: 0.28 and less with ranges from least "
+        "to greatest; over Set5, properly quantized, 0.004",
     ),
     "formats_agree": Tolerance(
         limit=50.0,

@@ -9,8 +9,10 @@ import torch
 from convert import Source
 from models import SpanConfig, SpanDeploy
 from quantize import RECIPES, QParams, QuantizedSpan, QWeight
+from quantize.balance import place_image
 from quantize.graph import SpanNodes
 from quantize.quantized import plain_conv
+from quantize.ranges import Sample
 from quantize.rewrite import rewrite
 
 SOURCE = Source(name="random", sha256="0" * 64)
@@ -73,21 +75,22 @@ def quantized_simply(
     """A network quantized the simplest way: ranges from least to greatest value on one image (1, C, H, W)."""
     row, seen = RECIPES[recipe], {}
     nodes = rewrite(network, activation_bits=row.activation_bits)
-    weights = {name: _quantized_weight(nodes.conv(name)) for name in nodes.conv_names()}
-    convs = {name: plain_conv(weight, nodes.conv(name).groups) for name, weight in weights.items()}
-    nodes = SpanNodes(nodes.config, nodes.nodes, convs).eval()
     with torch.no_grad():
         nodes.run(image, tensor=lambda name, value: seen.setdefault(name, value))
     bits = row.activation_bits
+    grids = {name: _qparams(nodes, name, value, bits) for name, value in seen.items() if bits}
+    for name, sources in nodes.joined().items():
+        grids |= dict.fromkeys((name, *sources), grids[sources[-1]])
+    place_image(nodes, {name: Sample(values=value, weights=value) for name, value in seen.items()}, grids)
+    weights = {name: _quantized_weight(nodes.conv(name)) for name in nodes.conv_names()}
+    convs = {name: plain_conv(weight, nodes.conv(name).groups) for name, weight in weights.items()}
     return QuantizedSpan(
         config=nodes.config,
         recipe=row.name,
         method="ptq",
-        network=nodes,
+        network=SpanNodes(nodes.config, nodes.nodes, convs).eval(),
         weights=weights,
-        activations={
-            n: _qparams(nodes, n, v, bits) for n, v in seen.items() if bits and n not in float_nodes
-        },
+        activations={name: grid for name, grid in grids.items() if name not in float_nodes},
         float_nodes=float_nodes,
     )
 
