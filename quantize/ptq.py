@@ -24,7 +24,14 @@ from .quantized import Provenance, QParams, QuantizedSpan, QWeight, plain_conv
 from .ranges import Sample, observe
 from .recipe import Recipe, recipe_named
 from .rewrite import MASK, rewrite
-from .rounding import DAMPING, DAMPING_OF_ROUNDED, compensated, input_moments, nearest
+from .rounding import (
+    DAMPING,
+    DAMPING_OF_ROUNDED,
+    UNDONE_OF_ROUNDED,
+    compensated,
+    input_moments,
+    nearest,
+)
 from .scales import AFTER_TABLE, TABLES, choose_ranges
 from .sensitivity import choose_float_nodes
 
@@ -196,7 +203,7 @@ def round_weights(
     """
     weights: dict[str, QWeight] = {}
     in_8_bits = any(qparams.dtype == "int8" for qparams in activations.values())
-    damping = DAMPING_OF_ROUNDED if in_8_bits else DAMPING
+    damping, undone = (DAMPING_OF_ROUNDED, UNDONE_OF_ROUNDED) if in_8_bits else (DAMPING, 1.0)
     exact, names = exact_convs(nodes), nodes.conv_names()
     rounded: dict[str, Tensor] = {}
 
@@ -211,7 +218,7 @@ def round_weights(
             weights[name] = nearest(conv)
         else:
             moments = input_moments(conv, samples[source].values, rounded[source], samples[name].weights)
-            weights[name] = compensated(conv, moments, damping=damping)
+            weights[name] = compensated(conv, moments, damping=damping, undone=undone)
         return weights[name].kernel(), weights[name].bias
 
     with torch.no_grad():

@@ -22,9 +22,9 @@ DAMPING_OF_ROUNDED = 0.03
 """The same where inputs are 8-bit integers: how their errors go together on a few crops is not how they
 always do."""
 
-UNDONE = 0.4
-"""How far a kernel goes from the float one to the one that is best on rounded inputs. That one is weaker, as
-noisy inputs make every least-squares kernel, and what each layer loses adds up, unlike their noise."""
+UNDONE_OF_ROUNDED = 0.4
+"""How far a kernel with such inputs goes from the float one to the one that is best on them. That one is
+weaker, as noisy inputs make every least-squares kernel, and what layers lose adds up, unlike their noise."""
 
 SHRINKS = tuple(1 - 0.04 * i for i in range(11))
 """Scales tried for a channel, as parts of the one at which nothing is clipped."""
@@ -73,10 +73,12 @@ def nearest(conv: nn.Conv2d) -> QWeight:
     return QWeight(values=values.to(torch.int8), scale=scale, bias=conv.bias.clone())
 
 
-def compensated(conv: nn.Conv2d, moments: Moments, *, damping: float = DAMPING) -> QWeight:
+def compensated(
+    conv: nn.Conv2d, moments: Moments, *, damping: float = DAMPING, undone: float = 1.0
+) -> QWeight:
     """Weights that give the float convolution's output best from rounded inputs, themselves rounded.
 
-    First a part, `UNDONE`, of the way to the kernel and bias that minimize E[(W u - W' v)^2], which undo what
+    First a part, `undone`, of the way to the kernel and bias that minimize E[(W u - W' v)^2], which undo what
     the inputs' rounding does on average; the bias takes all that is left of the mean error. Then each weight
     is rounded, in the order of its inputs' power, its error spread over those still to come.
 
@@ -84,6 +86,7 @@ def compensated(conv: nn.Conv2d, moments: Moments, *, damping: float = DAMPING) 
         conv: with one group; left unchanged.
         moments: of its inputs.
         damping: added to their diagonal, as a part of it.
+        undone: from 0 to 1.
     """
     assert conv.bias is not None
     exact = torch.cat([conv.weight.double().flatten(1), conv.bias.double()[:, None]], dim=1)
@@ -91,7 +94,7 @@ def compensated(conv: nn.Conv2d, moments: Moments, *, damping: float = DAMPING) 
     added = torch.diag(damping * power + 1e-9 * power.mean())
     damped = (moments.rounded + moments.rounded.T) / 2 + added
     wanted = torch.linalg.solve(damped, (exact @ (moments.cross + added)).T).T
-    wanted = UNDONE * wanted + (1 - UNDONE) * _without_mean_error(exact, moments)
+    wanted = undone * wanted + (1 - undone) * _without_mean_error(exact, moments)
     scale = _scale(wanted[:, :-1], power[:-1])
     integers, bias = _spread_rounding(wanted, scale, damped)
     return QWeight(values=integers.view(conv.weight.shape).to(torch.int8), scale=scale.float(), bias=bias)

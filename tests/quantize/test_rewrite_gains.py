@@ -220,8 +220,8 @@ def test_gain_of_compensation(
     changes: dict[str, list[tuple[object, str, object]]] = {
         "nearest": [(ptq, "compensated", lambda conv, _moments, **_: rounding.nearest(conv))],
         "on float inputs": [(ptq, "input_moments", on_float)],
-        "on rounded inputs, mean error alone undone": [(rounding, "UNDONE", 0.0)],
-        "on rounded inputs, all undone": [(rounding, "UNDONE", 1.0)],
+        "on rounded inputs, mean error alone undone": [(ptq, "UNDONE_OF_ROUNDED", 0.0)],
+        "on rounded inputs, all undone": [(ptq, "UNDONE_OF_ROUNDED", 1.0)],
         "on rounded inputs, as it is": [],
     }
     for name, changed in changes.items():
