@@ -126,7 +126,7 @@ def convert(
         "--saved-model": saved_model,
         "--io": io_kind,
         "--ios": ios,
-        "--arithmetic": arithmetic,
+        "--arithmetic": arithmetic and FLOAT_BITS[arithmetic],
     }
     options = OPTIONS[format_name](sizes, {name: value for name, value in asked.items() if value is not None})
     with terminal() as screen:
@@ -188,7 +188,7 @@ def _coreml_options(sizes: tuple[tuple[int, int], ...], asked: dict[str, Any]) -
     known = ("--min-size", "--max-size", "--io", "--ios", "--arithmetic")
     _refuse_foreign(asked, known=known, format_name="coreml")
     names = {"--io": "io", "--ios": "minimum_ios", "--arithmetic": "float_bits"}
-    options = {names[name]: FLOAT_BITS.get(value, value) for name, value in asked.items() if name in names}
+    options = {names[name]: value for name, value in asked.items() if name in names}
     if "--min-size" not in asked and "--max-size" not in asked:
         return {"sizes": Sizes.among(sizes), **options}
     if "--min-size" not in asked or "--max-size" not in asked or len(sizes) != 1:
