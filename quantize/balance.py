@@ -12,10 +12,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .graph import SpanNodes
+from .graph import IMAGE, SpanNodes
 from .quantized import QParams
 from .ranges import Sample, channel_ranges, observe
-from .rewrite import MASK
+from .rewrite import MASK, MASKS, OUTPUT_MASK
 
 COLOURS_SHARE = 0.05
 """What pure colours count beside photographs where channels are mixed."""
@@ -23,7 +23,11 @@ COLOURS_SHARE = 0.05
 COLOURS_SIDE = 24
 """Of the areas of pure colours that are looked at, in LR pixels."""
 
+NORMS = (8.0, 32.0, 128.0)
+"""The p-norms that stand for a maximum, one after the other."""
 
+
+@torch.no_grad()
 def scale_channels(network: SpanNodes, group: Sequence[str], factor: Tensor) -> None:
     """Multiply a group's tensors by a factor per channel, in place; the network's output stays.
 
@@ -148,28 +152,78 @@ def balance(network: SpanNodes, lr_nchw: Tensor) -> None:
     """
     for group in network.scaled:
         samples = observe(network, lr_nchw, probes=1)
-        with torch.no_grad():
-            scale_channels(network, group, _even_factors([samples[name] for name in group]))
+        scale_channels(network, group, least_noise_factors([samples[name] for name in group]))
+    if network.mixed and OUTPUT_MASK in network.tensors():
+        lean_on_image(network, _share_of_image(network, lr_nchw))
     if network.mixed:
         _mix(network, lr_nchw)
 
 
 @torch.no_grad()
-def _mix(network: SpanNodes, lr_nchw: Tensor) -> None:
-    """Spread strong components of `network.mixed` over all channels.
+def lean_on_image(network: SpanNodes, share: Tensor) -> None:
+    """Let a part of `network.mixed` pass by, in place; the network's output stays.
 
-    Photographs hold little of pure colours. From them alone the mixture would make much of what little there
-    is, and clip a red flower to another red; so areas of pure colours count too, as `COLOURS_SHARE`.
+    That part is a linear function of a pixel's channels and of one. It is taken from the sum where the image
+    enters, and given by the last convolution, which reads the image as well.
+
+    Args:
+        network: with `OUTPUT_MASK`.
+        share: (C, I + 1), what of the sum's C channels comes from the image's I and from one.
     """
+    share = share.double()
+    for name in network.conv_names():
+        conv, parts = network.conv(name), network.parts(network.input_of(name))
+        assert conv.bias is not None
+        if OUTPUT_MASK in parts:
+            reads = conv.weight[:, parts[network.mixed[-1]]].double()
+            conv.weight[:, parts[OUTPUT_MASK]] += torch.einsum("ocuv,ci->oiuv", reads, share).float()
+        elif name in network.mixed and (at := parts.get(MASK, parts.get(IMAGE))):
+            middle, channels = conv.kernel_size[0] // 2, network.config.in_channels
+            conv.weight[:, at, middle, middle][:, :channels] -= share[:, :-1]
+            conv.bias -= share[:, -1]
+
+
+@torch.no_grad()
+def _share_of_image(network: SpanNodes, lr_nchw: Tensor) -> Tensor:
+    """What of the sum of `network.mixed` a pixel's channels and one tell, by least squares."""
+    mixed, image = _seen(network, (network.mixed[-1], OUTPUT_MASK), lr_nchw)
+    share: Tensor = torch.linalg.solve(image @ image.T, image @ mixed.T).T
+    return share
+
+
+@torch.no_grad()
+def _mix(network: SpanNodes, lr_nchw: Tensor) -> None:
+    """Spread strong components of `network.mixed` over all channels."""
     mixed = network.mixed[-1]
-    seen = _moments(_features(network, mixed, lr_nchw))
-    inside = slice(COLOURS_SIDE // 3, 2 * COLOURS_SIDE // 3)
-    pure = _moments(_features(network, mixed, pure_colours(lr_nchw.shape[1]))[..., inside, inside])
-    (reader,) = network.consumers(mixed)
-    kernel = network.conv(reader.name).weight.double()
-    moments = (1 - COLOURS_SHARE) * seen + COLOURS_SHARE * pure
-    matrix = spreading_matrix(moments, torch.einsum("ocuv,oduv->cd", kernel, kernel))
+    (seen,) = _seen(network, (mixed,), lr_nchw)
+    (kernel,) = (
+        network.conv(name).weight[:, at].double()
+        for name in network.conv_names()
+        if (at := network.parts(network.input_of(name)).get(mixed))
+    )
+    matrix = spreading_matrix(seen @ seen.T, torch.einsum("ocuv,oduv->cd", kernel, kernel))
     mix_channels(network, network.mixed, matrix)
+
+
+def _seen(network: SpanNodes, names: Sequence[str], lr_nchw: Tensor) -> list[Tensor]:
+    """Tensors as (C, pixels), float64, of which products are means over pixels.
+
+    Photographs hold little of pure colours. From them alone, what little there is would be made much of, and
+    a red flower clipped to another red; so areas of pure colours count too, as `COLOURS_SHARE`.
+    """
+    inside = slice(COLOURS_SIDE // 3, 2 * COLOURS_SIDE // 3)
+    photographs = _features(network, names, lr_nchw)
+    pure = [one[..., inside, inside] for one in _features(network, names, pure_colours(lr_nchw.shape[1]))]
+    found = []
+    for both in zip(photographs, pure, strict=True):
+        rows = [one.double().transpose(0, 1).flatten(1) for one in both]
+        shares = (1 - COLOURS_SHARE, COLOURS_SHARE)
+        found.append(
+            torch.cat(
+                [row * (share / row.shape[1]) ** 0.5 for row, share in zip(rows, shares, strict=True)], dim=1
+            )
+        )
+    return found
 
 
 def pure_colours(channels: int) -> Tensor:
@@ -178,24 +232,54 @@ def pure_colours(channels: int) -> Tensor:
     return colours[:, :, None, None].repeat(1, 1, COLOURS_SIDE, COLOURS_SIDE)
 
 
-def _features(network: SpanNodes, name: str, lr_nchw: Tensor) -> Tensor:
+def _features(network: SpanNodes, names: Sequence[str], lr_nchw: Tensor) -> list[Tensor]:
     kept: dict[str, Tensor] = {}
-    network.run(
-        lr_nchw, tensor=lambda tensor, value: kept.setdefault(tensor, value) if tensor == name else value
-    )
-    return kept[name].double()
+
+    def keep(name: str, value: Tensor) -> Tensor:
+        if name in names:
+            kept[name] = value
+        return value
+
+    network.run(lr_nchw, tensor=keep)
+    return [kept[name] for name in names]
 
 
-def _moments(features: Tensor) -> Tensor:
-    """E[p p^T] over pixels, (C, C)."""
-    return torch.einsum("nchw,ndhw->cd", features, features) / (features.numel() / features.shape[1])
+def least_noise_factors(samples: Sequence[Sample]) -> Tensor:
+    """The factors per channel, the same for some tensors, under which their rounding does least harm.
 
+    A tensor whose channels reach from -l_c to h_c and are multiplied by f_c is stored in steps of
+    s = (max f_c l_c + max f_c h_c) / 255. The readers divide by f_c, so that rounding costs
+    s^2 / 12 sum W_c / f_c^2, with W_c what a squared error of the channel costs in all. The sum of that over
+    the tensors is minimized. Each maximum is taken as a p-norm, whose p grows.
 
-def _even_factors(samples: Sequence[Sample]) -> Tensor:
-    """Factors that bring the channels' ranges together, as well as one factor can for several tensors."""
-    ranges = torch.stack([channel_ranges(sample).log() for sample in samples])
-    wanted = ranges.amax(1, keepdim=True) - ranges
-    return wanted.mean(0).exp()
+    Args:
+        samples: of the tensors.
+
+    Returns:
+        (C,), positive; their geometric mean is 1.
+    """
+    reach = torch.stack([channel_ranges(sample) for sample in samples]).double()
+    weight = torch.stack([sample.weights.double().sum((0, 2, 3)) for sample in samples])
+    log_factor = (-reach.sum(1).log().mean(0)).requires_grad_()
+
+    def cost(norm: float) -> Tensor:
+        scaled = (reach.log() + log_factor) * norm
+        step = (scaled.logsumexp(2) / norm).exp().sum(1)
+        return (step.square() * (weight / (2 * log_factor).exp()).sum(1)).sum().log()
+
+    with torch.enable_grad():
+        for norm in NORMS:
+            search = torch.optim.LBFGS([log_factor], max_iter=100, line_search_fn="strong_wolfe")
+
+            def closure(search: torch.optim.LBFGS = search, norm: float = norm) -> Tensor:
+                search.zero_grad()
+                found = cost(norm)
+                found.backward()  # type: ignore[no-untyped-call]
+                return found
+
+            search.step(closure)  # type: ignore[no-untyped-call]
+    found = log_factor.detach()
+    return (found - found.mean()).exp().float()
 
 
 @torch.no_grad()
@@ -211,16 +295,15 @@ def place_image(network: SpanNodes, samples: dict[str, Sample], activations: Map
         samples: the values of the image, and of what it is joined with, are changed likewise.
         activations: of int8; the image's are those of the `concat`.
     """
-    for name, sources in network.joined().items():
-        if MASK not in sources:
-            continue
-        low, high = activations[MASK].low, activations[MASK].high
+    placed = [(name, mask) for name, sources in network.joined().items() for mask in MASKS if mask in sources]
+    for name, mask in placed:
+        low, high = activations[mask].low, activations[mask].high
         matrix = torch.eye(network.config.in_channels + 1, dtype=torch.float64) * (high - low)
         matrix[:, -1] = low
         matrix[-1, -1] = max(low, high, key=abs)
-        mix_channels(network, (MASK,), matrix)
-        at = network.parts(name)[MASK]
-        for tensor, places in ((MASK, slice(None)), (name, at)):
+        mix_channels(network, (mask,), matrix)
+        at = network.parts(name)[mask]
+        for tensor, places in ((mask, slice(None)), (name, at)):
             values = samples[tensor].values.clone()
             values[:, places] = torch.einsum("oc,nchw->nohw", matrix.float(), values[:, places])
             samples[tensor] = replace(samples[tensor], values=values)

@@ -82,6 +82,14 @@ class SpanNodes(nn.Module):
         """The convolutions' names, in the order in which they run."""
         return tuple(node.name for node in self.nodes if node.op == "conv2d")
 
+    def tensors(self) -> tuple[str, ...]:
+        """The names of all tensors, the image's first."""
+        return (IMAGE, *(node.name for node in self.nodes))
+
+    def input_of(self, name: str) -> str:
+        """The first tensor that the node `name` reads."""
+        return next(node.inputs[0] for node in self.nodes if node.name == name)
+
     def op_of(self, tensor: str) -> OpName | None:
         """The operation that makes `tensor`; None for the image."""
         return next((node.op for node in self.nodes if node.name == tensor), None)
@@ -132,7 +140,7 @@ class SpanNodes(nn.Module):
                 used.
         """
         seen = tensor or _unchanged
-        left = {name: len(self.consumers(name)) for name in (IMAGE, *(node.name for node in self.nodes))}
+        left = {name: len(self.consumers(name)) for name in self.tensors()}
         values = {IMAGE: seen(IMAGE, lr_nchw)}
         for node in self.nodes:
             given = [values[name] for name in node.inputs]

@@ -23,7 +23,7 @@ from .graph import IMAGE, UPSCALED, SpanNodes
 from .quantized import Provenance, QParams, QuantizedSpan, QWeight, plain_conv
 from .ranges import Sample, observe
 from .recipe import Recipe, recipe_named
-from .rewrite import MASK, rewrite
+from .rewrite import MASKS, rewrite
 from .rounding import (
     DAMPING,
     DAMPING_OF_ROUNDED,
@@ -187,7 +187,7 @@ def exact_convs(nodes: SpanNodes) -> frozenset[str]:
     return frozenset(
         name
         for name in nodes.conv_names()
-        if name == MASK or nodes.conv(name).groups == nodes.conv(name).in_channels > 1
+        if name in MASKS or nodes.conv(name).groups == nodes.conv(name).in_channels > 1
     )
 
 

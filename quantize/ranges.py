@@ -6,7 +6,7 @@ is insensitive, such as numbers that a SiLU turns into zero, does not widen a ra
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -260,17 +260,19 @@ def around_table(
 
 
 def channel_ranges(sample: Sample) -> Tensor:
-    """The larger side of `best_range` for each channel alone, (C,), at least a thousandth of the largest."""
-    channels = range(sample.values.shape[1])
-    found = [
-        max(-low_high[0], low_high[1])
-        for low_high in (
-            best_range(Sample(values=sample.values[:, c], weights=sample.weights[:, c]), bins=1024, steps=40)
-            for c in channels
-        )
-    ]
-    ranges = torch.tensor(found)
-    return ranges.clamp(min=ranges.max().item() * 1e-3)
+    """How far `best_range` of each channel alone reaches to either side, (2, C), below zero and above.
+
+    The longer side is at least a thousandth of the longest of all, the other a millionth.
+    """
+    found = torch.tensor([best_range(one, bins=1024, steps=40) for one in _by_channel(sample)]).T.abs()
+    longest = found.max().item()
+    least = torch.where(found == found.amax(0), longest * 1e-3, longest * 1e-6)
+    return torch.maximum(found, least)
+
+
+def _by_channel(sample: Sample) -> Iterator[Sample]:
+    for c in range(sample.values.shape[1]):
+        yield Sample(values=sample.values[:, c], weights=sample.weights[:, c])
 
 
 def noise(samples: Mapping[str, Sample], rounded: Mapping[str, Tensor]) -> dict[str, float]:

@@ -8,6 +8,9 @@
 - split: `conv_cat` over a concat is the sum of convolutions, each with its source's own scale.
 - join: the image fits any scale (`quantize.balance.place_image`), so one of these convolutions reads it and
   block 6 together, with one rounding instead of three.
+- lean: what a pixel's own channels tell of `conv_cat` passes it by: the last convolution reads the image
+  too. `quantize.balance.lean_on_image` chooses how much; here it is nothing. What is left of `conv_cat` is
+  detail, whose range is short.
 - twin: in the first block, where channels differ most in range, a tensor that feeds a convolution and a
   nonlinearity exists twice: once with a factor per channel, which the convolution takes back, and once
   without, made by a 1x1 depthwise convolution. `quantize.balance` chooses the factors; here they are 1.
@@ -17,7 +20,7 @@
   2 sigmoid(x) = 1 + tanh(x / 2), whose scale is free: a convolution gives x / 2, and
   x sigmoid(x) = x / 2 (1 + tanh(x / 2)).
 
-Join, twin and tanh serve 8-bit activations alone and are left out where there are none.
+Join, lean, twin and tanh serve 8-bit activations alone and are left out where there are none.
 """
 
 from dataclasses import dataclass, field
@@ -33,6 +36,11 @@ from .graph import IMAGE, UPSCALED, Node, OpName, SpanNodes
 
 MASK = "image_and_ones"
 """The image's channels and one of ones."""
+
+OUTPUT_MASK = "output.image"
+"""The same for the last convolution, which reads them at another scale."""
+
+MASKS = (MASK, OUTPUT_MASK)
 
 TWIN = ".plain"
 """Ends the name of a tensor without the factors per channel that its twin has."""
@@ -61,6 +69,11 @@ class _Build:
     def copy(self, name: str, source: str, conv: nn.Conv2d, gain: float = 1.0) -> str:
         bias = None if conv.bias is None else conv.bias * gain
         return self.conv(name, source, conv.weight * gain, bias)
+
+    def with_ones(self, name: str, channels: int) -> str:
+        """The image's channels and one of ones."""
+        weight = torch.eye(channels + 1, channels)[:, :, None, None]
+        return self.conv(name, IMAGE, weight, torch.tensor([0.0] * channels + [1.0]))
 
     def times(self, name: str, source: str, channels: int, factor: float = 1.0) -> str:
         """A depthwise convolution by `factor`."""
@@ -152,30 +165,24 @@ def _span(network: SpanDeploy, build: _Build, few_bits: bool) -> tuple[Groups, t
     else:
         parts += [build.conv("conv_cat.0", image, *near), build.conv("conv_cat.1", ends.out, *far)]
     mixed = _summed(build, parts)
-    _output(build, mixed[-1], network.upsampler[0])
+    _output(build, mixed[-1], network.upsampler[0], leaning=network.config.in_channels if few_bits else 0)
     residual = (first, "block_1.c3_r.scaled", "block_1.sum", "block_1")
     return (("block_1.attention", "block_1"), residual, _ACTIVATED) if few_bits else (), mixed
 
 
 def _spanf(network: SpanDeploy, build: _Build, few_bits: bool) -> tuple[Groups, tuple[str, ...]]:
-    near, cat = network.conv_near, network.conv_cat
+    cat, width = network.conv_cat, network.config.feature_channels
     one = ends = build.block("block_1", network.block_1, IMAGE, IMAGE, twin=few_bits)
     for i in range(2, 6):
         ends = build.block(f"block_{i}", getattr(network, f"block_{i}"), ends.out, ends.plain)
-    width = network.config.feature_channels
-    slices = torch.split(cat.weight, [near.out_channels, width, width], dim=1)
-    dense = _dense(near)
-    nothing = torch.zeros(cat.out_channels).double()
-    zeros = torch.zeros(near.out_channels).double()
-    mixed = _summed(
-        build,
-        [
-            build.conv("conv_cat.2", one.out, slices[2], None),
-            build.conv("conv_cat.1", ends.out, slices[1], cat.bias),
-            build.conv("conv_cat.0", IMAGE, *chain_pointwise_last(dense, zeros, slices[0].double(), nothing)),
-        ],
-    )
-    _output(build, mixed[-1], network.conv_2)
+    slices = torch.split(cat.weight, [network.conv_near.out_channels, width, width], dim=1)
+    parts = [
+        build.conv("conv_cat.2", one.out, slices[2], None),
+        build.conv("conv_cat.1", ends.out, slices[1], cat.bias),
+        build.conv("conv_cat.0", IMAGE, _near(network, slices[0]), None),
+    ]
+    mixed = _summed(build, parts)
+    _output(build, mixed[-1], network.conv_2, leaning=network.config.in_channels if few_bits else 0)
     return (("block_1.c3_r",), _ACTIVATED) if few_bits else (), mixed
 
 
@@ -188,19 +195,24 @@ def _normalized(network: SpanDeploy, build: _Build) -> tuple[str, Tensor, Tensor
     config, conv = network.config, network.conv_1
     assert conv.bias is not None
     weight, bias = conv.weight.double(), conv.bias.double()
-    channels = config.in_channels
-    eye = torch.cat([torch.eye(channels), torch.zeros(1, channels)])[:, :, None, None]
-    build.conv(MASK, IMAGE, eye, torch.tensor([0.0] * channels + [1.0]))
-    mean = torch.zeros(channels, dtype=torch.float64)
+    mask = build.with_ones(MASK, config.in_channels)
+    mean = torch.zeros(config.in_channels, dtype=torch.float64)
     if config.normalize:
         weight, mean = weight * config.img_range, torch.tensor(config.rgb_mean, dtype=torch.float64)
-    return MASK, torch.cat([weight, -torch.einsum("ocuv,c->ouv", weight, mean)[:, None]], dim=1), bias
+    return mask, torch.cat([weight, -torch.einsum("ocuv,c->ouv", weight, mean)[:, None]], dim=1), bias
 
 
 def _merged(conv: nn.Conv2d, point: Tensor, shift: Tensor | None) -> tuple[Tensor, Tensor]:
     """Kernel and bias of `conv` followed by the 1x1 kernel `point` and `shift`, float64."""
     assert conv.bias is not None and shift is not None
     return chain_pointwise_last(conv.weight.double(), conv.bias.double(), point.double(), shift.double())
+
+
+def _near(network: SpanDeploy, point: Tensor) -> Tensor:
+    """The kernel on the image of SPAN-F's `conv_near` followed by the 1x1 kernel `point`, float64."""
+    dense = _dense(network.conv_near)
+    nothing = [torch.zeros(len(kernel), dtype=torch.float64) for kernel in (dense, point)]
+    return chain_pointwise_last(dense, nothing[0], point.double(), nothing[1])[0]
 
 
 def _dense(conv: nn.Conv2d) -> Tensor:
@@ -226,6 +238,14 @@ def _summed(build: _Build, parts: list[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _output(build: _Build, source: str, conv: nn.Module) -> None:
+def _output(build: _Build, source: str, conv: nn.Module, *, leaning: int = 0) -> None:
+    """The last convolution, which also reads as many channels of the image, and the pixel shuffle."""
     assert isinstance(conv, nn.Conv2d)
-    build.add(UPSCALED, "pixel_shuffle", build.copy("output", source, conv))
+    if leaning:
+        out, _, k, _ = conv.weight.shape
+        nothing = conv.weight.new_zeros(out, leaning + 1, k, k)
+        joined = build.add("output.inputs", "concat", build.with_ones(OUTPUT_MASK, leaning), source)
+        made = build.conv("output", joined, torch.cat([nothing, conv.weight], dim=1), conv.bias)
+    else:
+        made = build.copy("output", source, conv)
+    build.add(UPSCALED, "pixel_shuffle", made)

@@ -11,7 +11,7 @@ from .graph import IMAGE, UPSCALED, Node, SpanNodes
 from .quantized import QParams
 from .ranges import EDGES_SHARE, Sample, around_table, possible_ranges
 from .recipe import Recipe
-from .rewrite import MASK
+from .rewrite import MASKS
 
 Dtype = Literal["int8", "int16"]
 PIXEL = 1 / 255
@@ -60,7 +60,7 @@ def _of_joined(joined: Mapping[str, tuple[str, ...]], samples: Mapping[str, Samp
     """The samples, a `concat`'s made from those of what it joins, but for the image, which fits any scale."""
     found = dict(samples)
     for name, sources in joined.items():
-        parts = [samples[source] for source in sources if source != MASK]
+        parts = [samples[source] for source in sources if source not in MASKS]
         found[name] = Sample(
             values=torch.cat([one.values for one in parts], dim=1),
             weights=torch.cat([one.weights for one in parts], dim=1),
@@ -100,8 +100,10 @@ def _tanh_scales(reader: Node) -> list[QParams]:
 def fixed_scale(node: Node, nodes: SpanNodes, dtype: Dtype) -> QParams | None:
     """The scale and zero point that a kernel or the file's edge dictates; None where they are free."""
     fixed = FIXED_SCALES[dtype]
-    if node.name in (IMAGE, MASK, UPSCALED) or nodes.consumers(node.name)[0].op == "pixel_shuffle":
-        scale, zero_point = (PIXEL, 0) if dtype == "int16" and node.name in (IMAGE, MASK) else fixed["pixels"]
+    if node.name in (IMAGE, *MASKS, UPSCALED) or nodes.consumers(node.name)[0].op == "pixel_shuffle":
+        scale, zero_point = (
+            (PIXEL, 0) if dtype == "int16" and node.name in (IMAGE, *MASKS) else fixed["pixels"]
+        )
         return QParams(scale=scale, zero_point=zero_point, dtype=dtype)
     if node.op not in fixed:
         return None

@@ -8,7 +8,7 @@ import torch
 
 from edge_eval.layer_errors import CROP_SIDE, layer_errors
 from models import SpanDeploy
-from quantize.balance import scale_channels
+from quantize.balance import lean_on_image, scale_channels
 from quantize.quantized import QParams, QuantizedSpan, QWeight, plain_conv
 from quantize.rewrite import rewrite
 
@@ -21,9 +21,12 @@ def frame() -> np.ndarray:
 
 @pytest.fixture
 def unrounded(network: SpanDeploy) -> QuantizedSpan:
-    """Nothing is rounded, but channels are rescaled."""
+    """Nothing is rounded, but channels are rescaled, and some of the image passes `conv_cat` by."""
     nodes = rewrite(network)
     with torch.no_grad():
+        lean_on_image(
+            nodes, torch.rand(nodes.channels("conv_cat"), 4, generator=torch.Generator().manual_seed(4))
+        )
         for group in nodes.scaled:
             conv = next(node for node in nodes.nodes if node.name in group and node.op == "conv2d")
             channels = nodes.conv(conv.name).out_channels
