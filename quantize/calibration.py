@@ -7,17 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
 
 from models.errors import InputError
 
 Frame = NDArray[np.uint8]
-EDGES_DRAW = 2**30
-"""Number of the draw of the crops that become black and white."""
+TEXT_DRAW = 2**30
+"""Number of the draw of letters, apart from those of crops."""
 
-EDGES_FINER = 4
-"""Positions of an edge within a pixel."""
+TEXT_FINER = 8
+"""Positions of an edge of a letter within a pixel."""
+
+TEXT_HEIGHTS = (7, 22)
+"""Heights of a line of text, in pixels; the second is not reached."""
+
+LETTERS = (33, 127)
+"""The printable ASCII characters but the space; the second is not reached."""
 
 SMALLEST_SIDE = 16
 """Images with a shorter side are refused: the network sees mostly its own padding."""
@@ -87,24 +93,35 @@ class CalibrationSet:
             crops.append(frame[y : y + side, x : x + side].transpose(2, 0, 1))
         return torch.from_numpy(np.stack(crops)).float() / 255
 
-    def hard_edges(self, count: int, side: int) -> Tensor:
-        """Crops in black and white, every other one in two saturated colours: the steepest edges there are.
 
-        Text and drawings have such edges, photographs have few. They lie between pixels, as they do after
-        a picture was made smaller.
+def drawn_text(count: int, side: int, *, channels: int = 3, seed: int = 0) -> Tensor:
+    """Lines of random letters, black on white, white on black and in every other crop two colours.
 
-        Args:
-            count: how many.
-            side: height and width, as in `crops`.
+    Text and drawings have steeper edges than photographs. They lie between pixels, as they do after a picture
+    was made smaller.
 
-        Returns:
-            (count, C, side, side), mostly 0 or 1, float32.
-        """
-        crops = interpolate(
-            self.crops(count, side, draw=EDGES_DRAW), scale_factor=EDGES_FINER, mode="bicubic"
-        )
-        grey = crops.mean(1, keepdim=True)
-        bright = grey > grey.flatten(1).median(1).values.view(-1, 1, 1, 1)
-        own = crops > crops.flatten(2).median(2).values[..., None, None]
-        coloured = torch.arange(count).view(-1, 1, 1, 1) % 2 == 1
-        return avg_pool2d(torch.where(coloured, own, bright.expand_as(own)).float(), EDGES_FINER)
+    Args:
+        count: how many.
+        side: height and width.
+        channels: 3, or 1 for grey.
+        seed: of letters, sizes and colours.
+
+    Returns:
+        (count, channels, side, side) in [0, 1], float32.
+    """
+    random, drawn = np.random.default_rng((seed, TEXT_DRAW)), []
+    for number in range(count):
+        paper, ink = (255, 255, 255), (0, 0, 0)
+        if number % 2:
+            paper, ink = (tuple(random.integers(0, 256, 3).tolist()) for _ in range(2))
+        elif number % 4:
+            paper, ink = ink, paper
+        image = Image.new("RGB", (side * TEXT_FINER, side * TEXT_FINER), paper)
+        height = int(random.integers(*TEXT_HEIGHTS)) * TEXT_FINER
+        pen, font = ImageDraw.Draw(image), ImageFont.load_default(size=height)
+        for top in range(0, image.height, height + height // 5):
+            letters = "".join(map(chr, random.integers(*LETTERS, 4 * image.width // height)))
+            pen.text((int(random.integers(-height, 1)), top), letters, fill=ink, font=font)
+        small = image.resize((side, side), Image.Resampling.BICUBIC)
+        drawn.append(np.atleast_3d(np.asarray(small if channels == 3 else small.convert("L"))))
+    return torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2).float() / 255

@@ -27,13 +27,17 @@ CLIPPING = 3.0
 """How much worse a squared error by clipping counts than one by rounding: neighbours err alike."""
 
 
-EDGES_SHARE = 0.03
-"""What the clipping of black-and-white edges counts, in all tensors together, as a part of their error on
-photographs, where ranges are those that are best on photographs: text is rare, not absent."""
+EDGES_PRICE = 0.05
+"""How much worse photographs may be rounded, in all tensors together, for the sake of the edges of text."""
 
 EDGES_REACH = 2.0
 """How far beyond what photographs reach a range may go for their sake."""
 
+WEIGHTS_OF_EDGES = (1e-12, 1e3)
+"""Between which the weight of edges is sought."""
+
+WEIGHTS_TRIED = 24
+"""Bisections of that search, of its logarithm."""
 
 NEAR = 0.12
 """How far from the best range alone the scale of a table's input may go, as a part of it."""
@@ -131,7 +135,7 @@ class Ranges:
         lows: (N,).
         highs: (M,).
         error: (N, M), on photographs, in the unit of `Sample.weights`.
-        edges: (N, M), on black-and-white edges, by clipping alone; zeros where there are none.
+        edges: (N, M), on text, by clipping alone; zeros where there are none.
     """
 
     lows: Tensor
@@ -144,15 +148,28 @@ class Ranges:
         """The error of the range that is best on photographs."""
         return float(self.error.min())
 
-    @property
-    def edges_then(self) -> float:
-        """The error on edges of that range."""
-        return float(self.edges.flatten()[self.error.argmin()])
-
     def best(self, *, edges_weight: float = 0.0) -> tuple[float, float]:
         """The range with the least error on photographs, plus `edges_weight` times that on edges."""
-        row, column = divmod(int((self.error + edges_weight * self.edges).argmin()), len(self.highs))
+        row, column = divmod(self._place(edges_weight), len(self.highs))
         return self.lows[row].item(), self.highs[column].item()
+
+    def error_then(self, edges_weight: float) -> float:
+        """The error on photographs of that range."""
+        return float(self.error.flatten()[self._place(edges_weight)])
+
+    def _place(self, edges_weight: float) -> int:
+        return int((self.error + edges_weight * self.edges).argmin())
+
+
+def edges_weight(ranges: Sequence[Ranges]) -> float:
+    """The most that edges may weigh in `Ranges.best` before photographs lose `EDGES_PRICE` of their error."""
+    most = (1 + EDGES_PRICE) * sum(one.least for one in ranges)
+    low, high = WEIGHTS_OF_EDGES
+    for _ in range(WEIGHTS_TRIED):
+        weight = math.sqrt(low * high)
+        dear = sum(one.error_then(weight) for one in ranges) > most
+        low, high = (low, weight) if dear else (weight, high)
+    return low
 
 
 def best_range(sample: Sample, *, bins: int = 4096, steps: int = 64) -> tuple[float, float]:
@@ -173,7 +190,7 @@ def possible_ranges(
 
     Args:
         sample: of the tensor on photographs.
-        edges: of the tensor on black-and-white edges.
+        edges: of the tensor on text.
         levels: steps in a range.
         bins: of the histogram.
         steps: ends tried on either side.
@@ -216,8 +233,7 @@ def _running(values: Tensor) -> Tensor:
 
 def around_table(
     chosen: QParams,
-    source: Sample,
-    gate: Sample,
+    samples: Sequence[tuple[float, Sample, Sample]],
     *,
     function: Callable[[Tensor], Tensor],
     gates: Sequence[QParams],
@@ -229,15 +245,10 @@ def around_table(
 
     Args:
         chosen: of the input, from `best_range`.
-        source: the input.
-        gate: the output.
+        samples: the input and the output on some images, and what these images count.
         function: what the table holds.
         gates: the scales and zero points of the output that the kernel takes.
     """
-    every = max(1, source.values.numel() // MOST_VALUES)
-    values, weights, gate_weights = (
-        one.flatten()[::every].double() for one in (source.values, source.weights, gate.weights)
-    )
     scales, zero_points = (
         torch.tensor([getattr(one, part) for one in gates]).double()[:, None]
         for part in ("scale", "zero_point")
@@ -245,11 +256,10 @@ def around_table(
     best = (math.inf, chosen, gates[0])
     for factor in torch.linspace(1 - NEAR, 1 + NEAR, SCALES_TRIED).tolist():
         qparams = replace(chosen, scale=chosen.scale * factor)
-        rounded = qparams.rounded(values)
-        counted = torch.where((values < qparams.low) | (values > qparams.high), CLIPPING, 1.0)
-        by_source = float((weights * counted * (rounded - values).square()).sum())
-        integers = (rounded / qparams.scale).round().long() + qparams.zero_point + 128
-        weight = torch.zeros(256, dtype=torch.float64).scatter_add_(0, integers, gate_weights)
+        by_source, weight = 0.0, torch.zeros(256, dtype=torch.float64)
+        for share, source, gate in samples:
+            lost, at_integers = _rounded_table(qparams, source, gate)
+            by_source, weight = by_source + share * lost, weight + share * at_integers
         exact = function((torch.arange(256).double() - 128 - qparams.zero_point) * qparams.scale)
         steps = exact / scales + zero_points
         clipped = torch.where((steps < -128.5) | (steps > 127.5), CLIPPING, 1.0)
@@ -257,6 +267,18 @@ def around_table(
         least = int(by_gate.argmin())
         best = min(best, (by_source + float(by_gate[least]), qparams, gates[least]), key=lambda one: one[0])
     return best[1:]
+
+
+def _rounded_table(qparams: QParams, source: Sample, gate: Sample) -> tuple[float, Tensor]:
+    """What rounding a table's input costs, and what a squared error of each of its 256 outputs does."""
+    every = max(1, source.values.numel() // MOST_VALUES)
+    values = source.values.flatten()[::every].double()
+    weights, gate_weights = (one.weights.flatten()[::every].double() * every for one in (source, gate))
+    rounded = qparams.rounded(values)
+    counted = torch.where((values < qparams.low) | (values > qparams.high), CLIPPING, 1.0)
+    lost = float((weights * counted * (rounded - values).square()).sum())
+    integers = (rounded / qparams.scale).round().long() + qparams.zero_point + 128
+    return lost, torch.zeros(256, dtype=torch.float64).scatter_add_(0, integers, gate_weights)
 
 
 def channel_ranges(sample: Sample) -> Tensor:

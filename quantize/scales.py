@@ -1,6 +1,6 @@
 """The scale and zero point of every tensor, for recipes with integer activations."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .graph import IMAGE, UPSCALED, Node, SpanNodes
 from .quantized import QParams
-from .ranges import EDGES_SHARE, Sample, around_table, possible_ranges
+from .ranges import Sample, around_table, edges_weight, possible_ranges
 from .recipe import Recipe
 from .rewrite import MASKS
 
@@ -47,12 +47,11 @@ def choose_ranges(
             found[name] = QParams(scale=largest * 1.25 / 32767, zero_point=0, dtype=dtype)
     else:
         ranges = {name: possible_ranges(samples[name], edges=edges[name]) for name in free}
-        on_edges = sum(one.edges_then for one in ranges.values())
-        weight = EDGES_SHARE * sum(one.least for one in ranges.values()) / on_edges if on_edges else 0.0
+        weight = edges_weight([*ranges.values()])
         found |= {name: covering(*one.best(edges_weight=weight)) for name, one in ranges.items()}
         for node in nodes.nodes:
             if node.op in TABLES:
-                found |= _around(node, nodes, found, samples)
+                found |= _around(node, nodes, found, [(1.0, samples), (weight, edges)])
     return found | {source: found[name] for source, name in shared.items()}
 
 
@@ -69,13 +68,19 @@ def _of_joined(joined: Mapping[str, tuple[str, ...]], samples: Mapping[str, Samp
 
 
 def _around(
-    node: Node, nodes: SpanNodes, found: Mapping[str, QParams], samples: Mapping[str, Sample]
+    node: Node,
+    nodes: SpanNodes,
+    found: Mapping[str, QParams],
+    weighed: Sequence[tuple[float, Mapping[str, Sample]]],
 ) -> dict[str, QParams]:
     """Scales around a table, and of what reads its integers as they are."""
     (source,), (reader, *_) = node.inputs, nodes.consumers(node.name)
     gates = [found[node.name]] if node.op == "sigmoid" else _tanh_scales(reader)
     before, after = around_table(
-        found[source], samples[source], samples[node.name], function=TABLES[node.op], gates=gates
+        found[source],
+        [(share, samples[source], samples[node.name]) for share, samples in weighed],
+        function=TABLES[node.op],
+        gates=gates,
     )
     made = {source: before, node.name: after}
     if reader.op == "plus_one":

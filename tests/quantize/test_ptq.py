@@ -12,11 +12,20 @@ import torch
 from models import InputError, SpanDeploy
 from models.training import engine
 from quantize import quantize_ptq, simulate
-from quantize.calibration import CalibrationSet
+from quantize.calibration import CalibrationSet, drawn_text
 from quantize.graph import IMAGE
-from quantize.ptq import EFFORTS, prepare
+from quantize.ptq import EFFORTS, prepare, text_it_masters
 from quantize.quantized import QParams, QuantizedSpan
-from quantize.ranges import NEAR, Sample, around_table, best_range, observe, possible_ranges
+from quantize.ranges import (
+    EDGES_PRICE,
+    NEAR,
+    Sample,
+    around_table,
+    best_range,
+    edges_weight,
+    observe,
+    possible_ranges,
+)
 from quantize.recipe import recipe_named
 from quantize.rewrite import rewrite
 from quantize.rounding import compensated, input_moments, nearest
@@ -128,7 +137,22 @@ def test_edges_widen_a_range_as_far_as_they_weigh() -> None:
     ones = Sample(values=edges, weights=torch.ones_like(edges))
     found = possible_ranges(Sample(values=values, weights=torch.full_like(values, 1e-3)), edges=ones)
     assert found.best()[1] <= 1.02 < found.best(edges_weight=1e-6)[1] < found.best(edges_weight=1)[1] <= 1.85
-    assert found.edges_then > 0 == found.edges[-1, -1]
+    assert found.error_then(0) == found.least < found.error_then(1)
+    assert found.least < found.error_then(edges_weight([found])) <= (1 + EDGES_PRICE) * found.least
+
+
+def test_text_is_drawn_and_what_the_network_cannot_show_is_left_out(network: SpanDeploy) -> None:
+    drawn = drawn_text(8, 24, seed=3)
+    assert drawn.shape == (8, 3, 24, 24) and drawn.equal(drawn_text(8, 24, seed=3))
+    assert not drawn.equal(drawn_text(8, 24, seed=4))
+    assert 0 <= drawn.min() < 0.1 and 0.9 < drawn.max() <= 1
+    assert drawn[0].std(0).max() == 0 < drawn[1].std(0).max(), "grey, then in colour"
+    assert drawn[0].median() > 0.5 > drawn[2].median(), "on white, on black"
+    assert drawn_text(2, 24, channels=1).shape == (2, 1, 24, 24)
+    nodes = rewrite(network)
+    kept = text_it_masters(nodes, 4, 24, seed=3)
+    beyond = [float((out - out.clamp(0, 1)).abs().max()) for out in nodes(drawn)]
+    assert kept.equal(drawn[sorted(sorted(range(8), key=beyond.__getitem__)[:4])])
 
 
 def test_scales_around_a_table_round_it_least() -> None:
@@ -137,7 +161,7 @@ def test_scales_around_a_table_round_it_least() -> None:
     gate = Sample(values=values.tanh(), weights=torch.ones_like(values))
     chosen = QParams(scale=2 / 255, zero_point=70)
     tried = [QParams(scale=1 / n, zero_point=n - 128) for n in range(128, 256)]
-    before, after = around_table(chosen, source, gate, function=torch.tanh, gates=tried)
+    before, after = around_table(chosen, [(1.0, source, gate)], function=torch.tanh, gates=tried)
 
     def error(one: QParams, other: QParams) -> float:
         exact = one.rounded(values).tanh()

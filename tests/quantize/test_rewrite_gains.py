@@ -110,7 +110,8 @@ def quantized(nodes: SpanNodes, calibration: CalibrationSet) -> QuantizedSpan:
     """As `ptq.prepare`, from nodes that are balanced already or cannot be."""
     plan, recipe = ptq.EFFORTS["fast"], recipe_named("w8a8")
     crops = calibration.crops(plan.crops, plan.side)
-    edges = ranges.observe(nodes, calibration.hard_edges(plan.edges, plan.side))
+    text = ptq.text_it_masters(nodes, plan.text, plan.side, seed=calibration.seed)
+    edges = ranges.observe(nodes, text)
     samples = ranges.observe(nodes, crops)
     activations = ptq.choose_ranges(nodes, recipe, samples, edges)
     ptq.place_image(nodes, samples, activations)
