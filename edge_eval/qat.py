@@ -10,7 +10,7 @@ from models.errors import InputError
 from models.progress import Progress, silent
 
 from .datasets import Dataset
-from .training_images import in_two_tones, read_pairs, split_off, with_smaller
+from .training_images import in_two_tones, of_text, read_pairs, split_off, with_smaller
 
 if TYPE_CHECKING:
     from models.deploy import SpanDeploy
@@ -37,6 +37,12 @@ SMALLER = (0.7, 0.5)
 TWO_TONES_SIZE = 0.5
 """Size at which they are trained on in two flat colours, so that their edges lie between pixels."""
 
+TEXT_SHARE = 0.1
+"""How many pages of text there are beside photographs in all sizes, as a part of those."""
+
+TEXT_SIDE = 64
+"""Height and width of a page in LR pixels."""
+
 LUMA_SHARE = 0.7
 MARGIN = 3
 """LR pixels at a crop's border that do not count: there the float network is off by more than rounding is
@@ -60,6 +66,7 @@ class QatOptions:
         scales_pace: factor on those of the tensors' scales beside: text asks for wider ranges.
         smaller: sizes at which photographs are used beside their own, as parts of it.
         two_tones: whether they are used in two flat colours too.
+        text: whether pages of drawn text are trained on too.
         validate_every: steps between looks at the held-out images.
         patience: looks without gain after which training ends.
         device: `auto`, `cpu` or `cuda`.
@@ -78,6 +85,7 @@ class QatOptions:
     scales_pace: float = 1.0
     smaller: tuple[float, ...] = SMALLER
     two_tones: bool = False
+    text: bool = False
     validate_every: int = 250
     patience: int | None = None
     device: str = "auto"
@@ -190,6 +198,15 @@ def run_qat(
             stage="images in two tones",
             progress=progress,
         )
+    if job.options.text:
+        training += of_text(
+            job.network,
+            int(TEXT_SHARE * 2 * len(training)),
+            side=TEXT_SIDE,
+            seed=job.seed,
+            stage="pages of text",
+            progress=progress,
+        )
     held_out = read_pairs(val, "held-out images", most=HELD_OUT_SIDE, progress=progress)
     held_out = with_smaller(held_out, smaller, scale=scale, least=16, stage="smaller held-out images")
     provenance = replace(
@@ -212,6 +229,7 @@ def run_qat(
             "held out": val.sha256,
             "smaller": list(smaller),
             "two tones": job.options.two_tones,
+            "text": job.options.text,
             "source": job.source.sha256,
         },
         state_path=state,

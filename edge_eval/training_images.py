@@ -13,6 +13,7 @@ from .resize import downscale, imresize, modcrop
 from .runner import Frame
 
 if TYPE_CHECKING:
+    from models import SpanDeploy
     from models.training import TrainingPair
 
 
@@ -121,6 +122,34 @@ def in_two_tones(
             made.append(_reduced(f"{pair.name} in two tones", toned, factor, scale))
         progress(stage, done, len(pairs), pair.name)
     return tuple(made)
+
+
+def of_text(
+    network: "SpanDeploy", count: int, *, side: int, seed: int, stage: str, progress: Progress = silent
+) -> "tuple[TrainingPair, ...]":
+    """Half of `count` pages of drawn text: those that the float network overshoots least.
+
+    Args:
+        network: in float.
+        count: pages that are drawn.
+        side: height and width in LR pixels.
+        seed: of letters, sizes and colours.
+        stage: what `progress` is told is being made.
+        progress: told after each page.
+
+    Raises:
+        InputError: Pillow cannot draw letters.
+    """
+    import torch
+
+    from quantize.text import FINER, mastered, pages
+
+    scale, made = network.config.upscale, []
+    for done, page in enumerate(pages(count, side, channels=network.config.in_channels, seed=seed), start=1):
+        made.append(_reduced(f"page {done}", page, scale / FINER, scale))
+        progress(stage, done, count, f"page {done}")
+    small = torch.from_numpy(np.stack([pair.lr for pair in made])).permute(0, 3, 1, 2).float() / 255
+    return tuple(made[index] for index in mastered(network, small))
 
 
 def _reduced(name: str, hr: Frame, factor: float, scale: int) -> "TrainingPair":

@@ -7,24 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from models.errors import InputError
 
 Frame = NDArray[np.uint8]
-TEXT_DRAW = 2**30
-"""Number of the draw of letters, apart from those of crops."""
-
-TEXT_FINER = 8
-"""Positions of an edge of a letter within a pixel."""
-
-TEXT_HEIGHTS = (7, 22)
-"""Heights of a line of text, in pixels; the second is not reached."""
-
-LETTERS = (33, 127)
-"""The printable ASCII characters but the space; the second is not reached."""
-
 SMALLEST_SIDE = 16
 """Images with a shorter side are refused: the network sees mostly its own padding."""
 
@@ -92,36 +79,3 @@ class CalibrationSet:
             y, x = (random.integers(0, length - side + 1) for length in frame.shape[:2])
             crops.append(frame[y : y + side, x : x + side].transpose(2, 0, 1))
         return torch.from_numpy(np.stack(crops)).float() / 255
-
-
-def drawn_text(count: int, side: int, *, channels: int = 3, seed: int = 0) -> Tensor:
-    """Lines of random letters, black on white, white on black and in every other crop two colours.
-
-    Text and drawings have steeper edges than photographs. They lie between pixels, as they do after a picture
-    was made smaller.
-
-    Args:
-        count: how many.
-        side: height and width.
-        channels: 3, or 1 for grey.
-        seed: of letters, sizes and colours.
-
-    Returns:
-        (count, channels, side, side) in [0, 1], float32.
-    """
-    random, drawn = np.random.default_rng((seed, TEXT_DRAW)), []
-    for number in range(count):
-        paper, ink = (255, 255, 255), (0, 0, 0)
-        if number % 2:
-            paper, ink = (tuple(random.integers(0, 256, 3).tolist()) for _ in range(2))
-        elif number % 4:
-            paper, ink = ink, paper
-        image = Image.new("RGB", (side * TEXT_FINER, side * TEXT_FINER), paper)
-        height = int(random.integers(*TEXT_HEIGHTS)) * TEXT_FINER
-        pen, font = ImageDraw.Draw(image), ImageFont.load_default(size=height)
-        for top in range(0, image.height, height + height // 5):
-            letters = "".join(map(chr, random.integers(*LETTERS, 4 * image.width // height)))
-            pen.text((int(random.integers(-height, 1)), top), letters, fill=ink, font=font)
-        small = image.resize((side, side), Image.Resampling.BICUBIC)
-        drawn.append(np.atleast_3d(np.asarray(small if channels == 3 else small.convert("L"))))
-    return torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2).float() / 255

@@ -18,7 +18,7 @@ from models.errors import InputError
 from models.progress import Progress, silent
 
 from .balance import balance, place_image
-from .calibration import CalibrationSet, Frame, drawn_text
+from .calibration import CalibrationSet, Frame
 from .graph import IMAGE, UPSCALED, SpanNodes
 from .quantized import Provenance, QParams, QuantizedSpan, QWeight, plain_conv
 from .ranges import Sample, observe
@@ -34,6 +34,7 @@ from .rounding import (
 )
 from .scales import AFTER_TABLE, TABLES, choose_ranges
 from .sensitivity import choose_float_nodes
+from .text import mastered, pages, small
 
 EffortName = Literal["smoke", "fast", "best"]
 
@@ -168,16 +169,9 @@ def prepare(
 
 
 def text_it_masters(network: SpanNodes, count: int, side: int, *, seed: int) -> Tensor:
-    """Of twice as many drawings those that the float network overshoots least, (count, C, side, side).
-
-    Fine print drives some networks to tens of times white: no range holds that, and the attempt would let
-        everything else be clipped.
-    """
-    drawn = drawn_text(2 * count, side, channels=network.config.in_channels, seed=seed)
-    with torch.no_grad():
-        out = network(drawn)
-    beyond = (out - out.clamp(0, 1)).abs().flatten(1).amax(1)
-    return drawn[beyond.argsort()[:count].sort().values]
+    """Of twice as many drawn pages those that the float network overshoots least, (count, C, side, side)."""
+    drawn = small(pages(2 * count, side, channels=network.config.in_channels, seed=seed))
+    return drawn[mastered(network, drawn)]
 
 
 def _fingerprint(network: SpanDeploy) -> str:

@@ -55,6 +55,10 @@ OPTIONS: dict[str, tuple[click.ParamType[Any] | Callable[[str], Any], str]] = {
         click.BOOL,
         "Whether they are used in two flat colours too, as text and drawings are.  [default: false]",
     ),
+    "text": (
+        click.BOOL,
+        "Whether pages of drawn text are trained on too, one for ten photographs.  [default: false]",
+    ),
     "pace": (POSITIVE, "Factor on all step sizes.  [default: 0.3]"),
     "scales-pace": (
         POSITIVE,

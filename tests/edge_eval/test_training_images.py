@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from edge_eval.resize import downscale
-from edge_eval.training_images import in_two_tones, with_smaller
+from edge_eval.training_images import in_two_tones, of_text, with_smaller
+from models import SpanDeploy
 from models.training import TrainingPair
 
 SCALE = 2
@@ -53,3 +54,16 @@ def test_two_tones_are_as_text_is(pairs: list[TrainingPair]) -> None:
     again = in_two_tones([pairs[0]] * 2, 0.5, scale=SCALE, least=16, seed=0, stage="two tones")
     np.testing.assert_array_equal(again[1].hr, second.hr)
     assert in_two_tones(pairs[1:], 0.5, scale=SCALE, least=16, seed=0, stage="two tones") == ()
+
+
+def test_pages_of_text_are_those_that_the_network_masters(network: SpanDeploy) -> None:
+    told: list[int] = []
+    found = of_text(network, 6, side=24, seed=1, stage="text", progress=lambda *given: told.append(given[1]))
+    scale = network.config.upscale
+    assert len(found) == 3 and told == [1, 2, 3, 4, 5, 6]
+    for pair in found:
+        assert pair.lr.shape == (24, 24, 3) and pair.hr.shape == (24 * scale, 24 * scale, 3)
+        np.testing.assert_array_equal(pair.lr, downscale(pair.hr, scale))
+    again = of_text(network, 6, side=24, seed=1, stage="text")
+    assert [pair.name for pair in again] == [pair.name for pair in found]
+    np.testing.assert_array_equal(again[1].hr, found[1].hr)

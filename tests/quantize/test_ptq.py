@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import ImageFont
 
 from models import InputError, SpanDeploy
 from models.training import engine
 from quantize import quantize_ptq, simulate
-from quantize.calibration import CalibrationSet, drawn_text
+from quantize.calibration import CalibrationSet
 from quantize.graph import IMAGE
 from quantize.ptq import EFFORTS, prepare, text_it_masters
 from quantize.quantized import QParams, QuantizedSpan
@@ -29,6 +30,7 @@ from quantize.ranges import (
 from quantize.recipe import recipe_named
 from quantize.rewrite import rewrite
 from quantize.rounding import compensated, input_moments, nearest
+from quantize.text import FINER, pages, small
 
 
 def error_of(quantized: QuantizedSpan, network: SpanDeploy, frame: np.ndarray) -> float:
@@ -142,17 +144,29 @@ def test_edges_widen_a_range_as_far_as_they_weigh() -> None:
 
 
 def test_text_is_drawn_and_what_the_network_cannot_show_is_left_out(network: SpanDeploy) -> None:
-    drawn = drawn_text(8, 24, seed=3)
-    assert drawn.shape == (8, 3, 24, 24) and drawn.equal(drawn_text(8, 24, seed=3))
-    assert not drawn.equal(drawn_text(8, 24, seed=4))
+    drawn = small(pages(8, 24, seed=3))
+    assert drawn.shape == (8, 3, 24, 24) and drawn.equal(small(pages(8, 24, seed=3)))
+    assert not drawn.equal(small(pages(8, 24, seed=4)))
     assert 0 <= drawn.min() < 0.1 and 0.9 < drawn.max() <= 1
     assert drawn[0].std(0).max() == 0 < drawn[1].std(0).max(), "grey, then in colour"
     assert drawn[0].median() > 0.5 > drawn[2].median(), "on white, on black"
-    assert drawn_text(2, 24, channels=1).shape == (2, 1, 24, 24)
+    assert pages(1, 24, channels=1)[0].shape == (24 * FINER, 24 * FINER, 1)
+    assert small(pages(2, 24, channels=1)).shape == (2, 1, 24, 24)
     nodes = rewrite(network)
     kept = text_it_masters(nodes, 4, 24, seed=3)
     beyond = [float((out - out.clamp(0, 1)).abs().max()) for out in nodes(drawn)]
     assert kept.equal(drawn[sorted(sorted(range(8), key=beyond.__getitem__)[:4])])
+
+
+def test_without_freetype_the_user_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(**_: object) -> None:
+        raise ImportError("The _imagingft C module is not installed")
+
+    monkeypatch.setattr(ImageFont, "load_default", missing)
+    with pytest.raises(
+        InputError, match="Pillow was built without FreeType; install Pillow from PyPI's wheels"
+    ):
+        pages(1, 24)
 
 
 def test_scales_around_a_table_round_it_least() -> None:
