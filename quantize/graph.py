@@ -5,7 +5,7 @@ operation. The same list is run in float, observed, simulated in integers, train
 so that there is one place where the order of operations and the names of tensors are decided.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -129,7 +129,12 @@ class SpanNodes(nn.Module):
         return self.run(lr_nchw)
 
     def run(
-        self, lr_nchw: Tensor, *, weight: WeightOf | None = None, tensor: TensorHook | None = None
+        self,
+        lr_nchw: Tensor,
+        *,
+        weight: WeightOf | None = None,
+        tensor: TensorHook | None = None,
+        precise: Container[str] = (),
     ) -> Tensor:
         """Run the nodes, with weights and tensors replaced on the way.
 
@@ -138,13 +143,19 @@ class SpanNodes(nn.Module):
             weight: gives the kernel and bias of a convolution; its own by default.
             tensor: gets every tensor, the image included, by name, as soon as it exists; what it returns is
                 used.
+            precise: convolutions that compute in float32 under autocast too.
         """
         seen = tensor or _unchanged
         left = {name: len(self.consumers(name)) for name in self.tensors()}
         values = {IMAGE: seen(IMAGE, lr_nchw)}
         for node in self.nodes:
             given = [values[name] for name in node.inputs]
-            values[node.name] = seen(node.name, self._compute(node, given, weight or self._weight))
+            if node.name in precise:
+                with torch.autocast(lr_nchw.device.type, enabled=False):
+                    made = self._compute(node, [one.float() for one in given], weight or self._weight)
+            else:
+                made = self._compute(node, given, weight or self._weight)
+            values[node.name] = seen(node.name, made)
             for name in node.inputs:
                 left[name] -= 1
                 if left[name] == 0:

@@ -6,6 +6,7 @@ fits all layers.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from .kernels import TrainedName, trained_as
 from .ptq import Start, assemble, fixed_names
 from .quantized import Provenance, QParams, QuantizedSpan, QWeight, simulate
 from .recipe import Recipe
+from .rewrite import MASKS
 from .rounding import LIMIT
 from .scales import AFTER_TABLE
 
@@ -58,6 +60,8 @@ class TrainableSpan(nn.Module):
         scales = [start.activations[name].scale for name in self.learned_tensors]
         logs = torch.tensor(scales, dtype=torch.float64).log().float()
         self.log_scales = nn.Parameter(logs, requires_grad=bool(scales))
+        self._precise = frozenset(filter(partial(_reads_image, start.nodes), start.weights))
+        self._pace = {name: _beside_image(start, name) for name in start.weights}
         self._unrounded, self._pixels = _exact_tensors(start) - {*self.learned_tensors}, _pixels(start.nodes)
 
     def forward(self, lr_nchw: Tensor) -> Tensor:
@@ -76,7 +80,7 @@ class TrainableSpan(nn.Module):
             return fake_round(value, scale=scale, low=low, high=high, log_scale=log_scale)
 
         lr_nchw = lr_nchw.contiguous(memory_format=torch.channels_last)
-        return self.start.nodes.run(lr_nchw, weight=self.weight, tensor=tensor)
+        return self.start.nodes.run(lr_nchw, weight=self.weight, tensor=tensor, precise=self._precise)
 
     def _roundings(self) -> dict[str, tuple[float, Tensor | None]]:
         """Every tensor's step, and the parameter that gets its gradient; read from the device at once."""
@@ -91,9 +95,18 @@ class TrainableSpan(nn.Module):
         if key(name) not in self.kernels:
             stored = _moved(self.start.weights[name], self.log_scales.device)
             return stored.kernel(), stored.bias
-        integers = straight_through(self.kernels[key(name)]()).clamp(-LIMIT, LIMIT)
+        integers = straight_through(self._steps(name)).clamp(-LIMIT, LIMIT)
         scale = self.log_weight_scales[key(name)].exp()
         return integers * scale.view(-1, 1, 1, 1), self.biases[key(name)] * self._bias_step(name)
+
+    def _steps(self, name: str) -> Tensor:
+        """A convolution's weights in integer steps of their channel."""
+        now: Tensor = self.kernels[key(name)]()
+        pace = self._pace[name]
+        if pace is None:
+            return now
+        start = self.start.weights[name].values.to(now)
+        return start + pace.to(now) * (now - start)
 
     def _bias_step(self, name: str) -> float:
         """What a bias is counted in: the output's integer step, or a 127th of the mean bias without one."""
@@ -108,7 +121,7 @@ class TrainableSpan(nn.Module):
         for name, stored in self.start.weights.items():
             weights[name] = _moved(stored, self.log_scales.device)
             if key(name) in self.kernels:
-                values = self.kernels[key(name)]().round().clamp(-LIMIT, LIMIT).to(torch.int8)
+                values = self._steps(name).round().clamp(-LIMIT, LIMIT).to(torch.int8)
                 scale = self.log_weight_scales[key(name)].exp()
                 bias = self.biases[key(name)] * self._bias_step(name)
                 weights[name] = QWeight(values=values, scale=scale, bias=bias)
@@ -129,6 +142,36 @@ def _moved(weight: QWeight, device: torch.device) -> QWeight:
     return QWeight(
         values=weight.values.to(device), scale=weight.scale.to(device), bias=weight.bias.to(device)
     )
+
+
+def _reads_image(nodes: SpanNodes, name: str) -> bool:
+    """Whether a convolution reads the image, or a copy of it.
+
+    What it makes of a flat area goes straight to the result: bfloat16, with its eight bits, would shift whole
+    areas by a third of a grey level in training, and training would learn to undo what no file does.
+    """
+    return not nodes.parts(nodes.input_of(name)).keys().isdisjoint({IMAGE, *MASKS})
+
+
+def _beside_image(start: Start, name: str) -> Tensor | None:
+    """How fast a convolution's weights move, per input, where it reads the image beside other channels.
+
+    The image reaches from end to end of its range everywhere at once: equal steps of Adam there would make
+    pictures lighter and darker by tenths of a grey level each time, so those weights stay. Where they are the
+    largest, they set the others' integer step, and these move by as much less as their own is finer.
+
+    Returns:
+        (1, I, 1, 1); None where there is no image.
+    """
+    parts = start.nodes.parts(start.nodes.input_of(name))
+    images = [parts[mask] for mask in MASKS if mask in parts and len(parts) > 1]
+    if not images:
+        return None
+    largest = start.weights[name].values.abs().amax((0, 2, 3)).float()
+    pace = torch.ones(1, len(largest), 1, 1)
+    for at in images:
+        pace[:, at], largest[at] = 0.0, 0.0
+    return pace * float(largest.max()) / LIMIT
 
 
 def _pixels(nodes: SpanNodes) -> frozenset[str]:

@@ -53,6 +53,21 @@ def spoilt(start: QuantizedSpan) -> QuantizedSpan:
     return replace(start, weights={name: off(weight) for name, weight in start.weights.items()})
 
 
+def test_weights_beside_the_image_move_in_their_own_size_and_its_own_stay(
+    network: SpanDeploy, frames: list[np.ndarray]
+) -> None:
+    start, image = start_of(network, frames), network.config.in_channels + 1
+    before = start.weights["output"].values.float()
+    largest = [float(part.abs().max()) for part in (before[:, image:], before)]
+    trainable = trainable_from(start)
+    with torch.no_grad():
+        for parameter in trainable.kernels.parameters():
+            parameter += 20
+    moved = trainable.quantized().weights["output"].values.float() - before
+    assert moved[:, :image].abs().max() == 0
+    assert moved[:, image:].median() == pytest.approx(20 * largest[0] / largest[1], abs=0.51)
+
+
 def train(
     network: SpanDeploy, frames: list[np.ndarray], start: QuantizedSpan | None = None, **options: Any
 ) -> QatResult:
