@@ -1,16 +1,15 @@
 """Pages of drawn text, for the edges that photographs hold few of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from models.errors import InputError
 
-Frame = NDArray[np.uint8]
+from .calibration import Frame
 
 FINER = 8
 """Pixels of a page per pixel of low resolution: positions of an edge within a pixel."""
@@ -28,7 +27,7 @@ AT_ONCE = 16
 """Pages that the float network is shown at once."""
 
 
-def pages(count: int, side: int, *, channels: int = 3, seed: int = 0) -> list[Frame]:
+def pages(count: int, side: int, *, channels: int = 3, seed: int = 0) -> Iterator[Frame]:
     """Lines of random letters, black on white, white on black and in every other page two colours.
 
     Args:
@@ -37,13 +36,13 @@ def pages(count: int, side: int, *, channels: int = 3, seed: int = 0) -> list[Fr
         channels: 3, or 1 for grey.
         seed: of letters, sizes and colours.
 
-    Returns:
-        (FINER * side, FINER * side, channels), uint8, each.
+    Yields:
+        (FINER * side, FINER * side, channels), uint8.
 
     Raises:
         InputError: Pillow was built without FreeType, which draws the letters.
     """
-    random, drawn = np.random.default_rng((seed, DRAW)), []
+    random = np.random.default_rng((seed, DRAW))
     for number in range(count):
         paper, ink = (255, 255, 255), (0, 0, 0)
         if number % 2:
@@ -52,12 +51,11 @@ def pages(count: int, side: int, *, channels: int = 3, seed: int = 0) -> list[Fr
             paper, ink = ink, paper
         page = Image.new("RGB", (side * FINER, side * FINER), paper)
         height = int(random.integers(*HEIGHTS)) * FINER
-        pen = ImageDraw.Draw(page)
+        pen, font = ImageDraw.Draw(page), _font(height)
         for top in range(0, page.height, height + height // 5):
             letters = "".join(map(chr, random.integers(*LETTERS, 4 * page.width // height)))
-            pen.text((int(random.integers(-height, 1)), top), letters, fill=ink, font=_font(height))
-        drawn.append(np.atleast_3d(np.asarray(page if channels == 3 else page.convert("L"))))
-    return drawn
+            pen.text((int(random.integers(-height, 1)), top), letters, fill=ink, font=font)
+        yield np.atleast_3d(np.asarray(page if channels == 3 else page.convert("L")))
 
 
 def _font(height: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
@@ -69,7 +67,7 @@ def _font(height: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
         ) from error
 
 
-def small(drawn: list[Frame]) -> Tensor:
+def small(drawn: Iterable[Frame]) -> Tensor:
     """Pages in low resolution, (N, C, side, side) in [0, 1], float32."""
     reduced = []
     for page in drawn:

@@ -148,7 +148,7 @@ def _reads_image(nodes: SpanNodes, name: str) -> bool:
     """Whether a convolution reads the image, or a copy of it.
 
     What it makes of a flat area goes straight to the result: bfloat16, with its eight bits, would shift whole
-    areas by a third of a grey level in training, and training would learn to undo what no file does.
+    areas by up to half a grey level in training, and training would learn to undo what no file does.
     """
     return not nodes.parts(nodes.input_of(name)).keys().isdisjoint({IMAGE, *MASKS})
 
@@ -156,8 +156,8 @@ def _reads_image(nodes: SpanNodes, name: str) -> bool:
 def _beside_image(start: Start, name: str) -> Tensor | None:
     """How fast a convolution's weights move, per input, where it reads the image beside other channels.
 
-    The image reaches from end to end of its range everywhere at once: equal steps of Adam there would make
-    pictures lighter and darker by tenths of a grey level each time, so those weights stay. Where they are the
+    The image reaches from end to end of its range, and over whole areas: equal steps of Adam there would make
+    pictures lighter and darker each time, so those weights stay. Where they are the
     largest, they set the others' integer step, and these move by as much less as their own is finer.
 
     Returns:

@@ -150,7 +150,7 @@ def test_text_is_drawn_and_what_the_network_cannot_show_is_left_out(network: Spa
     assert 0 <= drawn.min() < 0.1 and 0.9 < drawn.max() <= 1
     assert drawn[0].std(0).max() == 0 < drawn[1].std(0).max(), "grey, then in colour"
     assert drawn[0].median() > 0.5 > drawn[2].median(), "on white, on black"
-    assert pages(1, 24, channels=1)[0].shape == (24 * FINER, 24 * FINER, 1)
+    assert next(pages(1, 24, channels=1)).shape == (24 * FINER, 24 * FINER, 1)
     assert small(pages(2, 24, channels=1)).shape == (2, 1, 24, 24)
     nodes = rewrite(network)
     kept = text_it_masters(nodes, 4, 24, seed=3)
@@ -166,7 +166,7 @@ def test_without_freetype_the_user_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(
         InputError, match="Pillow was built without FreeType; install Pillow from PyPI's wheels"
     ):
-        pages(1, 24)
+        next(pages(1, 24))
 
 
 def test_scales_around_a_table_round_it_least() -> None:

@@ -151,11 +151,9 @@ STAGES: dict[str, dict[str, object]] = {
 }
 
 
-def without_leaning(
-    build: _Build, source: str, conv: nn.Module, *, leaning: int = 0, output: Callable[..., None] = _output
-) -> None:
+def without_leaning(build: _Build, source: str, conv: nn.Module, *, leaning: int = 0) -> None:
     """`_output` as it would be if the last convolution did not read the image."""
-    output(build, source, conv)
+    _output(build, source, conv)
 
 
 def test_gain_of_each_rewrite(
