@@ -179,10 +179,10 @@ def _conv2d(made: _Emitter, node: Node, label: str) -> Any:
     weight, gain = quantized.weights[node.name], made.edges.white if node.name == made.last else 1.0
     scale = weight.scale.numpy().astype(np.float64)
     bias: NDArray[Any] = weight.bias.numpy().astype(np.float64)
-    given = quantized.activations.get(source)
-    if given is not None and node.name not in quantized.float_nodes:
-        step = given.scale * scale
-        bias = np.rint(bias / step) * step
+    if quantized.is_integer(node):
+        given, kept = (quantized.activations[name] for name in (source, node.name))
+        finer = weight.integer_scale(given, kept)
+        bias = weight.integer_bias(given, finer).numpy() * finer.numpy() * given.scale
     values = made.build.constexpr_affine_dequantize(
         quantized_data=weight.values.numpy(),
         zero_point=np.int8(0),

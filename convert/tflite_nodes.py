@@ -91,19 +91,13 @@ class _Emitter:
     def emit(self) -> Graph:
         self._image()
         for node in self.quantized.network.nodes:
-            integer = self._is_integer(node)
+            integer = self.quantized.is_integer(node)
             inputs = [self.at[n] if integer else self._as_real(n) for n in node.inputs]
             EMITTERS[node.op](self, node, inputs, integer)
             if not integer and node.name in self.quantized.activations:
                 self._quantize(node.name)
         self._output()
         return self.graph
-
-    def _is_integer(self, node: Node) -> bool:
-        known = self.quantized.activations
-        return node.name not in self.quantized.float_nodes and all(
-            n in known for n in (node.name, *node.inputs)
-        )
 
     # What follows makes tensors and operations; `EMITTERS` below says which a node needs.
 
@@ -212,20 +206,21 @@ def _conv2d(made: _Emitter, node: Node, inputs: list[int], integer: bool) -> Non
             f"{node.name}: {conv.groups} groups of {conv.in_channels} channels have no kernel"
         )
     order = _channel_order(made, node, conv.out_channels)
-    oihw, scale = weight.values.numpy()[order], weight.scale.numpy().astype(np.float64)[order]
-    bias = weight.bias.numpy().astype(np.float64)[order]
     out = made.result(node, conv.out_channels, integer)
+    scale, bias = weight.scale, weight.bias
     if integer:
-        scale = _with_scale_for_zeros(
-            oihw, scale, made.graph.scale_of(out)[0] / made.graph.scale_of(inputs[0])[0]
-        )
+        source, result = (made.quantized.activations[name] for name in (node.inputs[0], node.name))
+        scale = weight.integer_scale(source, result)
+        bias = weight.integer_bias(source, scale)
+    oihw, scales, offsets = (part.numpy()[order] for part in (weight.values, scale, bias))
     axis, values = (3, oihw.transpose(1, 2, 3, 0)) if depthwise else (0, oihw.transpose(0, 2, 3, 1))
-    kernel = made.constant(f"{node.name}/filter", np.ascontiguousarray(values), scale, axis=axis)
+    kernel = made.constant(f"{node.name}/filter", np.ascontiguousarray(values), scales, axis=axis)
     if not integer:
         real = made.graph.add_tensor(f"{node.name}/filter/float32", "float32", values.shape)
         made.run("DEQUANTIZE", [kernel], real, SCHEMA.DequantizeOptionsT(), dtype="filter")
         kernel = real
-    bias_at = _bias(made, node, bias, made.graph.scale_of(inputs[0])[0] * scale if integer else None)
+    step = made.graph.scale_of(inputs[0])[0] * scales.astype(np.float64) if integer else None
+    bias_at = _bias(made, node, offsets, step)
     options = SCHEMA.DepthwiseConv2DOptionsT() if depthwise else SCHEMA.Conv2DOptionsT()
     if depthwise:
         options.depthMultiplier = conv.out_channels // conv.groups
@@ -240,28 +235,16 @@ def _channel_order(made: _Emitter, node: Node, channels: int) -> NDArray[np.int6
     return np.arange(channels)
 
 
-def _with_scale_for_zeros(
-    oihw: NDArray[np.int8], scale: NDArray[np.float64], unit: float
-) -> NDArray[np.float64]:
-    """The scales, but a fit one for a row of zeros, whose own says nothing: it is the grid of the bias alone.
-
-    `unit` is the filter scale at which a product is one step of the output; the bias gets 1024 steps to that.
-    """
-    zeros = ~oihw.reshape(len(oihw), -1).any(axis=1)
-    return np.where(zeros, unit / 1024, scale)
-
-
-def _bias(made: _Emitter, node: Node, bias: NDArray[np.float64], step: NDArray[np.float64] | None) -> int:
-    """The bias: float32, or integers on the grid of the products of the input's scale and the filter's."""
+def _bias(made: _Emitter, node: Node, bias: NDArray[Any], step: NDArray[np.float64] | None) -> int:
+    """The bias: float32, or integers of `step`, the product of the input's scale and the filter's."""
     if step is None:
         return made.constant(f"{node.name}/bias", bias.astype(np.float32))
-    integers = np.rint(bias / step)
-    if np.abs(integers).max(initial=0) > np.iinfo(np.int32).max:
+    if np.abs(bias).max(initial=0) > np.iinfo(np.int32).max:
         raise ConversionError(
-            f"{node.name}: a bias of {np.abs(bias).max():g} does not fit its grid of {step.min():g}"
+            f"{node.name}: a bias of {np.abs(bias * step).max():g} does not fit its grid of {step.min():g}"
         )
     wide = made.graph.dtype_of(made.at[node.name]) == "int16"
-    return made.constant(f"{node.name}/bias", integers.astype(np.int64 if wide else np.int32), step)
+    return made.constant(f"{node.name}/bias", bias.astype(np.int64 if wide else np.int32), step)
 
 
 def _sigmoid(made: _Emitter, node: Node, inputs: list[int], integer: bool) -> None:

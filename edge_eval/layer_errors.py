@@ -77,9 +77,9 @@ def layer_errors(
     """
     import torch
 
-    from quantize.quantized import simulate
     from quantize.recipe import recipe_named
     from quantize.rewrite import rewrite
+    from quantize.simulation import simulate
 
     crop = _middle(frame)
     lr = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)[None])).float() / 255

@@ -74,7 +74,7 @@ TOLERANCES: dict[str, Tolerance] = {
     "integer_ties": Tolerance(
         limit=0.01,
         unit="part of the pixels, at most",
-        origin="the simulation is in floating point: a value halfway between two steps may fall either way",
+        origin="between nodes in floating point a value halfway between two steps may fall either way",
     ),
     "integer_wrong": Tolerance(
         limit=0.1,

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .calibration import CalibrationSet
     from .ptq import quantize_ptq
-    from .quantized import Provenance, QParams, QuantizedSpan, QWeight, load_quantized, simulate
+    from .quantized import Provenance, QParams, QuantizedSpan, QWeight, load_quantized
     from .quantizer import to_pt2e
     from .recipe import RECIPES, Recipe, recipe_named
     from .sensitivity import Cost, measure_costs
+    from .simulation import simulate
 
 __all__ = [
     "RECIPES",
@@ -45,7 +46,7 @@ _HOME = {
     "to_pt2e": "quantizer",
     "Cost": "sensitivity",
     "measure_costs": "sensitivity",
-    "simulate": "quantized",
+    "simulate": "simulation",
 }
 
 

@@ -5,7 +5,7 @@ operation. The same list is run in float, observed, simulated in integers, train
 so that there is one place where the order of operations and the names of tensors are decided.
 """
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +43,7 @@ class Node:
 
 WeightOf = Callable[[str], tuple[Tensor, Tensor]]
 TensorHook = Callable[[str, Tensor], Tensor]
+Compute = Callable[[Node, list[Tensor]], Tensor]
 
 
 class SpanNodes(nn.Module):
@@ -132,30 +133,23 @@ class SpanNodes(nn.Module):
         self,
         lr_nchw: Tensor,
         *,
-        weight: WeightOf | None = None,
+        compute: Compute | None = None,
         tensor: TensorHook | None = None,
-        precise: Container[str] = (),
     ) -> Tensor:
-        """Run the nodes, with weights and tensors replaced on the way.
+        """Run the nodes, with what they compute and their tensors replaced on the way.
 
         Args:
             lr_nchw: (N, C, H, W) in [0, 1].
-            weight: gives the kernel and bias of a convolution; its own by default.
+            compute: makes a node's tensor of its inputs; `self.compute` by default.
             tensor: gets every tensor, the image included, by name, as soon as it exists; what it returns is
                 used.
-            precise: convolutions that compute in float32 under autocast too.
         """
-        seen = tensor or _unchanged
+        seen, compute = tensor or _unchanged, compute or self.compute
         left = {name: len(self.consumers(name)) for name in self.tensors()}
         values = {IMAGE: seen(IMAGE, lr_nchw)}
         for node in self.nodes:
             given = [values[name] for name in node.inputs]
-            if node.name in precise:
-                with torch.autocast(lr_nchw.device.type, enabled=False):
-                    made = self._compute(node, [one.float() for one in given], weight or self._weight)
-            else:
-                made = self._compute(node, given, weight or self._weight)
-            values[node.name] = seen(node.name, made)
+            values[node.name] = seen(node.name, compute(node, given))
             for name in node.inputs:
                 left[name] -= 1
                 if left[name] == 0:
@@ -167,12 +161,22 @@ class SpanNodes(nn.Module):
         assert conv.bias is not None
         return conv.weight, conv.bias
 
-    def _compute(self, node: Node, given: list[Tensor], weight: WeightOf) -> Tensor:
+    def convolve(self, node: Node, given: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+        """The convolution of the node, (N, C, H, W) -> (N, C_out, H, W), with weights of any kind."""
+        groups = self.conv(node.name).groups
+        return functional.conv2d(given, kernel, bias, padding=kernel.shape[-1] // 2, groups=groups)
+
+    def compute(self, node: Node, given: list[Tensor], *, weight: WeightOf | None = None) -> Tensor:
+        """A node's tensor of its inputs, in float.
+
+        Args:
+            node: one of `nodes`.
+            given: its inputs, each (N, C, H, W).
+            weight: gives the kernel and bias of a convolution by its name; its own by default.
+        """
         match node.op:
             case "conv2d":
-                kernel, bias = weight(node.name)
-                groups = self.conv(node.name).groups
-                out = functional.conv2d(given[0], kernel, bias, padding=kernel.shape[-1] // 2, groups=groups)
+                out = self.convolve(node, given[0], *(weight or self._weight)(node.name))
             case "sigmoid":
                 out = given[0].sigmoid()
             case "center":

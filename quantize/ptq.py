@@ -7,6 +7,7 @@ last step's length.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -219,7 +220,7 @@ def round_weights(
         return rounded[name]
 
     def weight(name: str) -> tuple[Tensor, Tensor]:
-        conv, source = nodes.conv(name), next(node.inputs[0] for node in nodes.nodes if node.name == name)
+        conv, source = nodes.conv(name), nodes.input_of(name)
         progress("round weights", len(weights), len(names), name)
         if name in exact:
             weights[name] = nearest(conv)
@@ -229,7 +230,7 @@ def round_weights(
         return weights[name].kernel(), weights[name].bias
 
     with torch.no_grad():
-        nodes.run(samples[IMAGE].values, weight=weight, tensor=keep)
+        nodes.run(samples[IMAGE].values, compute=partial(nodes.compute, weight=weight), tensor=keep)
     progress("round weights", len(names), len(names))
     return weights
 

@@ -1,7 +1,7 @@
 """A quantized network: integer weights, every tensor's scale and zero point, and their file."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,9 @@ from .recipe import RecipeName
 
 IntName = Literal["int8", "int16"]
 LIMITS: dict[IntName, tuple[int, int]] = {"int8": (-128, 127), "int16": (-32768, 32767)}
+FINEST = 1024
+"""Steps of a bias alone to one of its output."""
+
 FILE_KIND = "span-edge quantized network"
 FILE_VERSION = "1"
 
@@ -75,6 +78,20 @@ class QWeight:
         """The kernel that the integers stand for, float32."""
         return self.values.float() * self.scale.view(-1, 1, 1, 1)
 
+    def integer_scale(self, source: QParams, out: QParams) -> Tensor:
+        """The scale as an integer kernel has it, (O,), float32.
+
+        That of a row of zeros says nothing of it and is but the grid of the bias: a `FINEST`th of the
+        output's step.
+        """
+        zeros = ~self.values.flatten(1).any(dim=1)
+        return torch.where(zeros, out.scale / source.scale / FINEST, self.scale)
+
+    def integer_bias(self, source: QParams, scale: Tensor) -> Tensor:
+        """The bias in steps of the input's scale, as float32, times `scale`: (O,), float64, whole numbers."""
+        step = torch.tensor(source.scale, dtype=torch.float32).double().to(scale.device) * scale.double()
+        return torch.round(self.bias.double() / step)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
@@ -123,6 +140,11 @@ class QuantizedSpan:
     activations: Mapping[str, QParams]
     float_nodes: tuple[str, ...] = ()
     provenance: Provenance = Provenance()
+
+    def is_integer(self, node: Node) -> bool:
+        """Whether a node of `network` takes integers and gives integers."""
+        names = (node.name, *node.inputs)
+        return node.name not in self.float_nodes and all(name in self.activations for name in names)
 
     def save(self, path: Path, *, overwrite: bool = False) -> None:
         """Write it as safetensors: weights as tensors, everything else as JSON in the metadata.
@@ -204,38 +226,3 @@ def plain_conv(weight: QWeight, groups: int = 1) -> nn.Conv2d:
     conv = nn.Conv2d(per_group * groups, out, k, padding=k // 2, groups=groups)
     conv.load_state_dict({"weight": weight.kernel(), "bias": weight.bias})
     return conv.requires_grad_(False)
-
-
-def simulate(
-    quantized: QuantizedSpan, lr_nchw: Tensor, *, seen: Callable[[str, Tensor], None] | None = None
-) -> Tensor:
-    """What the integer network computes, in float arithmetic, every tensor rounded as kernels round.
-
-    Biases are rounded to the int32 grid. An image of k / 255 goes in without loss.
-
-    Args:
-        quantized: of any recipe with integer weights.
-        lr_nchw: (N, C, H, W) in [0, 1].
-        seen: called with every tensor, the image included: its name, and what is stored of it.
-
-    Returns:
-        (N, C_out, s*H, s*W); for integer outputs, multiples of 1/255 in [0, 1].
-    """
-    network, activations = quantized.network, quantized.activations
-    source = {node.name: node.inputs[0] for node in network.nodes}
-
-    def weight(name: str) -> tuple[Tensor, Tensor]:
-        stored = quantized.weights[name]
-        if source[name] not in activations or name in quantized.float_nodes:
-            return stored.kernel(), stored.bias
-        step = stored.scale * activations[source[name]].scale
-        return stored.kernel(), torch.round(stored.bias / step) * step
-
-    def tensor(name: str, value: Tensor) -> Tensor:
-        stored = activations[name].rounded(value) if name in activations else value
-        if seen is not None:
-            seen(name, stored)
-        return stored
-
-    with torch.no_grad():
-        return network.run(lr_nchw, weight=weight, tensor=tensor)

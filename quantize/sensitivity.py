@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -91,7 +92,7 @@ def _with_weights(
         assert plain.bias is not None
         return plain.weight, plain.bias
 
-    return lambda: network.run(lr_nchw, weight=only)
+    return lambda: network.run(lr_nchw, compute=partial(network.compute, weight=only))
 
 
 def choose_float_nodes(

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from .fake import fake_round, straight_through
-from .graph import IMAGE, SpanNodes, key
+from .graph import IMAGE, Node, SpanNodes, key
 from .kernels import TrainedName, trained_as
 from .ptq import Start, assemble, fixed_names
-from .quantized import Provenance, QParams, QuantizedSpan, QWeight, simulate
+from .quantized import Provenance, QParams, QuantizedSpan, QWeight
 from .recipe import Recipe
 from .rewrite import MASKS
 from .rounding import LIMIT
 from .scales import AFTER_TABLE
+from .simulation import simulate
 
 
 class TrainableSpan(nn.Module):
@@ -80,7 +81,13 @@ class TrainableSpan(nn.Module):
             return fake_round(value, scale=scale, low=low, high=high, log_scale=log_scale)
 
         lr_nchw = lr_nchw.contiguous(memory_format=torch.channels_last)
-        return self.start.nodes.run(lr_nchw, weight=self.weight, tensor=tensor, precise=self._precise)
+        return self.start.nodes.run(lr_nchw, compute=self._compute, tensor=tensor)
+
+    def _compute(self, node: Node, given: list[Tensor]) -> Tensor:
+        if node.name not in self._precise:
+            return self.start.nodes.compute(node, given, weight=self.weight)
+        with torch.autocast(given[0].device.type, enabled=False):
+            return self.start.nodes.compute(node, [one.float() for one in given], weight=self.weight)
 
     def _roundings(self) -> dict[str, tuple[float, Tensor | None]]:
         """Every tensor's step, and the parameter that gets its gradient; read from the device at once."""

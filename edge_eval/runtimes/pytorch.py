@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quantize.quantized import QuantizedSpan, simulate
+from quantize.quantized import QuantizedSpan
+from quantize.simulation import simulate
 
 from ..runner import FloatImage, require_image
 

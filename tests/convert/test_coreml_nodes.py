@@ -9,7 +9,7 @@ from tflite_support import SIZE, SOURCE, quantized_network, random_network, run_
 from convert import Sizes, read_artifact, to_coreml, to_tflite
 from edge_eval.mil import Machine, load_program
 from models import InputError
-from quantize.quantized import simulate
+from quantize.simulation import simulate
 
 SPANF = {"network": "spanf", "normalize": False, "upscale": 4}
 GREY = {"in_channels": 1, "out_channels": 1, "rgb_mean": (0.44,)}

@@ -22,10 +22,11 @@ from quantize import rewrite as rewriting
 from quantize.balance import balance
 from quantize.calibration import CalibrationSet
 from quantize.graph import IMAGE, SpanNodes
-from quantize.quantized import Provenance, QuantizedSpan, simulate
+from quantize.quantized import Provenance, QuantizedSpan
 from quantize.ranges import LUMA, Ranges, Sample, possible_ranges
 from quantize.recipe import recipe_named
 from quantize.rewrite import _Build, _merged, _normalized, _output, _summed, rewrite
+from quantize.simulation import simulate
 
 pytestmark = pytest.mark.slow
 
