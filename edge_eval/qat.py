@@ -1,5 +1,6 @@
 """From a float network and a folder of photographs to a network that was trained in its integers."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from models.errors import InputError
 from models.progress import Progress, silent
 
 from .datasets import Dataset
-from .training_images import in_two_tones, of_text, read_pairs, split_off, with_smaller
+from .training_images import of_text, read_pairs, split_off, with_smaller
 
 if TYPE_CHECKING:
     from models.deploy import SpanDeploy
@@ -33,9 +34,6 @@ HELD_OUT_SIDE = 96
 DEFAULT_MINUTES = 60.0
 SMALLER = (0.7, 0.5)
 """Sizes at which photographs are trained on beside their own, as parts of it."""
-
-TWO_TONES_SIZE = 0.5
-"""Size at which they are trained on in two flat colours, so that their edges lie between pixels."""
 
 TEXT_SHARE = 0.1
 """How many pages of text there are beside photographs in all sizes, as a part of those."""
@@ -65,7 +63,6 @@ class QatOptions:
         pace: factor on all step sizes.
         scales_pace: factor on those of the tensors' scales beside: text asks for wider ranges.
         smaller: sizes at which photographs are used beside their own, as parts of it.
-        two_tones: whether they are used in two flat colours too.
         text: whether pages of drawn text are trained on too.
         validate_every: steps between looks at the held-out images.
         patience: looks without gain after which training ends.
@@ -84,8 +81,7 @@ class QatOptions:
     pace: float = 0.3
     scales_pace: float = 1.0
     smaller: tuple[float, ...] = SMALLER
-    two_tones: bool = False
-    text: bool = False
+    text: bool = True
     validate_every: int = 250
     patience: int | None = None
     device: str = "auto"
@@ -184,24 +180,14 @@ def run_qat(
     resume = state is not None and state.is_file()
     start = _start(job, [pair.lr for pair in training], state, processes, resume=resume, progress=progress)
     calibration = CalibrationSet.of([pair.lr for pair in training], channels=job.network.config.in_channels)
-    photographs, smaller, scale = training, job.options.smaller, job.network.config.upscale
+    smaller, scale = job.options.smaller, job.network.config.upscale
     training = with_smaller(
         training, smaller, scale=scale, least=settings.crop, stage="smaller images", progress=progress
     )
-    if job.options.two_tones:
-        training += in_two_tones(
-            photographs,
-            TWO_TONES_SIZE,
-            scale=scale,
-            least=settings.crop,
-            seed=job.seed,
-            stage="images in two tones",
-            progress=progress,
-        )
     if job.options.text:
         training += of_text(
             job.network,
-            int(TEXT_SHARE * 2 * len(training)),
+            2 * math.ceil(TEXT_SHARE * len(training)),
             side=TEXT_SIDE,
             seed=job.seed,
             stage="pages of text",
@@ -228,7 +214,6 @@ def run_qat(
             "data": data.sha256,
             "held out": val.sha256,
             "smaller": list(smaller),
-            "two tones": job.options.two_tones,
             "text": job.options.text,
             "source": job.source.sha256,
         },

@@ -88,42 +88,6 @@ def with_smaller(
     return tuple(made)
 
 
-def in_two_tones(
-    pairs: "Sequence[TrainingPair]",
-    factor: float,
-    *,
-    scale: int,
-    least: int,
-    seed: int,
-    stage: str,
-    progress: Progress = silent,
-) -> "tuple[TrainingPair, ...]":
-    """Each image in two flat colours, parted at its median grey, and made smaller after that.
-
-    Photographs hold next to no text and drawings, whose edges go from one end of the range to the other.
-
-    Args:
-        pairs: photographs.
-        factor: size, as a part of the pair's own.
-        scale: HR pixels per LR pixel.
-        least: shortest side in LR pixels; smaller images are left out.
-        seed: of the colours of every other image; the rest are black and white.
-        stage: what `progress` is told is being made.
-        progress: told after each pair.
-    """
-    draw, made = np.random.default_rng(seed), []
-    for done, pair in enumerate(pairs, start=1):
-        channels = pair.hr.shape[2]
-        black_and_white = np.array([[0] * channels, [255] * channels], dtype=np.uint8)
-        colours = black_and_white if done % 2 else draw.integers(256, size=(2, channels), dtype=np.uint8)
-        if factor * min(pair.hr.shape[:2]) >= scale * least:
-            grey = pair.hr.mean(axis=2)
-            toned = colours[(grey > np.median(grey)).astype(np.intp)]
-            made.append(_reduced(f"{pair.name} in two tones", toned, factor, scale))
-        progress(stage, done, len(pairs), pair.name)
-    return tuple(made)
-
-
 def of_text(
     network: "SpanDeploy", count: int, *, side: int, seed: int, stage: str, progress: Progress = silent
 ) -> "tuple[TrainingPair, ...]":

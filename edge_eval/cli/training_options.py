@@ -51,13 +51,9 @@ OPTIONS: dict[str, tuple[click.ParamType[Any] | Callable[[str], Any], str]] = {
         parts_of_size,
         "Sizes at which photographs are used beside their own, as parts of it; or none.  [default: 0.7,0.5]",
     ),
-    "two-tones": (
-        click.BOOL,
-        "Whether they are used in two flat colours too, as text and drawings are.  [default: false]",
-    ),
     "text": (
         click.BOOL,
-        "Whether pages of drawn text are trained on too, one for ten photographs.  [default: false]",
+        "Whether pages of drawn text are trained on too, one for ten photographs.  [default: true]",
     ),
     "pace": (POSITIVE, "Factor on all step sizes.  [default: 0.3]"),
     "scales-pace": (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge_eval.resize import downscale
-from edge_eval.training_images import in_two_tones, of_text, with_smaller
+from edge_eval.training_images import of_text, with_smaller
 from models import SpanDeploy
 from models.training import TrainingPair
 
@@ -42,18 +42,6 @@ def test_smaller_photographs_stand_beside_their_own(pairs: list[TrainingPair]) -
 
 def test_without_sizes_nothing_is_added(pairs: list[TrainingPair]) -> None:
     assert with_smaller(pairs, (), scale=SCALE, least=16, stage="smaller") == tuple(pairs)
-
-
-def test_two_tones_are_as_text_is(pairs: list[TrainingPair]) -> None:
-    first, second = in_two_tones([pairs[0]] * 2, 0.5, scale=SCALE, least=16, seed=0, stage="two tones")
-    for pair in (first, second):
-        np.testing.assert_array_equal(pair.lr, downscale(pair.hr, SCALE))
-    assert first.hr.shape == (60, 64, 3) and np.ptp(first.hr, axis=2).max() == 0
-    assert first.hr.min() == 0 and first.hr.max() == 255, "black and white, reached in spite of the reduction"
-    assert np.ptp(second.hr, axis=2).max() > 0, "every other one is coloured"
-    again = in_two_tones([pairs[0]] * 2, 0.5, scale=SCALE, least=16, seed=0, stage="two tones")
-    np.testing.assert_array_equal(again[1].hr, second.hr)
-    assert in_two_tones(pairs[1:], 0.5, scale=SCALE, least=16, seed=0, stage="two tones") == ()
 
 
 def test_pages_of_text_are_those_that_the_network_masters(network: SpanDeploy) -> None:
