@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.deploy import SpanDeploy
 from models.progress import Progress, silent
+from quantize.rounding import patches, root_of_inverse
 
 from .coreml_library import load_coremltools, without_bars
 
@@ -90,7 +90,7 @@ def compensate(conv: nn.Conv2d, exact: Tensor, given: Tensor, bits: int) -> None
         bits: of an index.
     """
     assert conv.bias is not None
-    u, v = (_patches(conv, inputs) for inputs in (exact, given))
+    u, v = (patches(conv, inputs) for inputs in (exact, given))
     moments, cross = (v.T @ v).double() / len(v), (u.T @ v).double() / len(v)
     power = moments.diagonal()
     damping = torch.diag(DAMPING * power + 1e-9 * power.mean())
@@ -99,7 +99,7 @@ def compensate(conv: nn.Conv2d, exact: Tensor, given: Tensor, bits: int) -> None
     energy = (whole[:, :-1].square() * power[:-1]).sum(1, keepdim=True).clamp(min=1e-30)
     numbers = table(rest[:, :-1], power[:-1] / energy, bits)
     order = torch.cat([power[:-1].argsort(descending=True), torch.tensor([len(power) - 1])])
-    spread = _root_of_inverse((moments + damping)[order][:, order])
+    spread = root_of_inverse((moments + damping)[order][:, order])
     rest = rest[:, order]
     weight = torch.zeros_like(rest[:, :-1])
     for column in range(weight.shape[1]):
@@ -136,20 +136,6 @@ def table(weight: Tensor, importance: Tensor, bits: int) -> Tensor:
 def _nearest(numbers: Tensor, values: Tensor) -> Tensor:
     """Each value's nearest number; `numbers` ascend."""
     return numbers[torch.searchsorted((numbers[1:] + numbers[:-1]) / 2, values.contiguous())]
-
-
-def _root_of_inverse(matrix: Tensor) -> Tensor:
-    """The upper triangular R with R^T R the inverse of `matrix`."""
-    lower = torch.linalg.cholesky(matrix.flip(0, 1))
-    unit = torch.eye(len(matrix), dtype=matrix.dtype)
-    root: Tensor = torch.linalg.solve_triangular(lower, unit, upper=False)
-    return root.flip(0, 1)
-
-
-def _patches(conv: nn.Conv2d, inputs: Tensor) -> Tensor:
-    """What the kernel is laid on, zero padding included, and 1 for the bias; (places, I*k*k + 1)."""
-    patches = functional.unfold(inputs, conv.kernel_size[0], padding=conv.kernel_size[0] // 2)
-    return functional.pad(patches.transpose(1, 2).flatten(0, 1), (0, 1), value=1.0)
 
 
 def _conv_inputs(network: SpanDeploy, images: Tensor) -> dict[str, Tensor]:

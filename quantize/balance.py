@@ -283,7 +283,9 @@ def least_noise_factors(samples: Sequence[Sample]) -> Tensor:
 
 
 @torch.no_grad()
-def place_image(network: SpanNodes, samples: dict[str, Sample], activations: Mapping[str, QParams]) -> None:
+def place_image(
+    network: SpanNodes, observed: Sequence[dict[str, Sample]], activations: Mapping[str, QParams]
+) -> None:
     """Give the image that is joined with other channels their scale and zero point, in place.
 
     A `concat` has one scale. A pixel of k / 255 gets the 8-bit integer k - 128 at any scale and zero point:
@@ -292,7 +294,8 @@ def place_image(network: SpanNodes, samples: dict[str, Sample], activations: Map
 
     Args:
         network: its convolutions are changed; its output stays.
-        samples: the values of the image, and of what it is joined with, are changed likewise.
+        observed: of its tensors, some times; the values of the image, and of what it is joined with, are
+            changed likewise.
         activations: of int8; the image's are those of the `concat`.
     """
     placed = [(name, mask) for name, sources in network.joined().items() for mask in MASKS if mask in sources]
@@ -303,7 +306,7 @@ def place_image(network: SpanNodes, samples: dict[str, Sample], activations: Map
         matrix[-1, -1] = max(low, high, key=abs)
         mix_channels(network, (mask,), matrix)
         at = network.parts(name)[mask]
-        for tensor, places in ((mask, slice(None)), (name, at)):
+        for samples, (tensor, places) in itertools.product(observed, ((mask, slice(None)), (name, at))):
             values = samples[tensor].values.clone()
             values[:, places] = torch.einsum("oc,nchw->nohw", matrix.float(), values[:, places])
             samples[tensor] = replace(samples[tensor], values=values)

@@ -7,7 +7,6 @@ last step's length.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +19,7 @@ from models.progress import Progress, silent
 
 from .balance import balance, place_image
 from .calibration import CalibrationSet, Frame
-from .graph import IMAGE, UPSCALED, SpanNodes
+from .graph import IMAGE, UPSCALED, Node, SpanNodes
 from .quantized import Provenance, QParams, QuantizedSpan, QWeight, plain_conv
 from .ranges import Sample, observe
 from .recipe import Recipe, recipe_named
@@ -45,8 +44,8 @@ class Effort:
     """How long the search takes.
 
     Attributes:
-        crops: for ranges and for rounding.
-        text: crops of drawn text, for ranges alone.
+        crops: of photographs, for ranges and for rounding.
+        text: crops of drawn text beside.
         side: of a crop.
         steps: of learning.
         batch: crops per step.
@@ -156,16 +155,17 @@ def prepare(
     nodes = rewrite(network, activation_bits=recipe.activation_bits)
     crops = calibration.crops(plan.crops, plan.side)
     balance(nodes, crops)
+    text = text_it_masters(nodes, plan.text, plan.side, seed=calibration.seed)
     samples = observe(nodes, crops, seed=calibration.seed, progress=progress)
+    edges = observe(nodes, text, seed=calibration.seed, progress=progress)
     activations: dict[str, QParams] = {}
     if recipe.activation_bits is not None:
-        text = text_it_masters(nodes, plan.text, plan.side, seed=calibration.seed)
-        activations = choose_ranges(nodes, recipe, samples, observe(nodes, text, seed=calibration.seed))
-        place_image(nodes, samples, activations)
+        activations = choose_ranges(nodes, recipe, samples, edges)
+        place_image(nodes, (samples, edges), activations)
     float_nodes: tuple[str, ...] = ()
     if recipe.mixed:
         float_nodes, activations = choose_float_nodes(nodes, activations, samples)
-    weights = round_weights(nodes, samples, activations, progress)
+    weights = round_weights(nodes, samples, edges, activations, progress)
     return Start(nodes=nodes, weights=weights, activations=activations, float_nodes=float_nodes)
 
 
@@ -202,35 +202,46 @@ def exact_convs(nodes: SpanNodes) -> frozenset[str]:
 def round_weights(
     nodes: SpanNodes,
     samples: Mapping[str, Sample],
+    edges: Mapping[str, Sample],
     activations: Mapping[str, QParams],
     progress: Progress = silent,
 ) -> dict[str, QWeight]:
     """Every convolution's weights as integers, in the order in which data passes them.
 
     Each is fitted to the inputs that it gets in the integer network, with all rounding before it.
+
+    Args:
+        nodes: rewritten and balanced.
+        samples: of its tensors on photographs.
+        edges: on text.
+        activations: scales and zero points of those that have integers.
+        progress: told of every convolution.
     """
     weights: dict[str, QWeight] = {}
     in_8_bits = any(qparams.dtype == "int8" for qparams in activations.values())
     damping, undone = (DAMPING_OF_ROUNDED, UNDONE_OF_ROUNDED) if in_8_bits else (DAMPING, 1.0)
     exact, names = exact_convs(nodes), nodes.conv_names()
-    rounded: dict[str, Tensor] = {}
 
-    def keep(name: str, value: Tensor) -> Tensor:
-        rounded[name] = activations[name].rounded(value) if name in activations else value
-        return rounded[name]
-
-    def weight(name: str) -> tuple[Tensor, Tensor]:
-        conv, source = nodes.conv(name), nodes.input_of(name)
+    def compute(node: Node, given: list[Tensor]) -> Tensor:
+        name = node.name
+        if node.op != "conv2d":
+            return nodes.compute(node, given)
         progress("round weights", len(weights), len(names), name)
         if name in exact:
-            weights[name] = nearest(conv)
+            weights[name] = nearest(nodes.conv(name))
         else:
-            moments = input_moments(conv, samples[source].values, rounded[source], samples[name].weights)
-            weights[name] = compensated(conv, moments, damping=damping, undone=undone)
-        return weights[name].kernel(), weights[name].bias
+            source = torch.cat([one[node.inputs[0]].values for one in (samples, edges)])
+            costs = torch.cat([one[name].weights for one in (samples, edges)])
+            text = len(edges[IMAGE].values)
+            moments = input_moments(nodes.conv(name), source, given[0], costs, text=text)
+            weights[name] = compensated(nodes.conv(name), moments, damping=damping, undone=undone)
+        return nodes.convolve(node, given[0], weights[name].kernel(), weights[name].bias)
+
+    def keep(name: str, value: Tensor) -> Tensor:
+        return activations[name].rounded(value) if name in activations else value
 
     with torch.no_grad():
-        nodes.run(samples[IMAGE].values, compute=partial(nodes.compute, weight=weight), tensor=keep)
+        nodes.run(torch.cat([samples[IMAGE].values, edges[IMAGE].values]), compute=compute, tensor=keep)
     progress("round weights", len(names), len(names))
     return weights
 

@@ -26,6 +26,10 @@ UNDONE_OF_ROUNDED = 0.4
 """How far a kernel with such inputs goes from the float one to the one that is best on them. That one is
 weaker, as noisy inputs make every least-squares kernel, and what layers lose adds up, unlike their noise."""
 
+TEXT_SHARE = 0.1
+"""How much all pages of text count in a kernel's inputs, where all photographs count 1. Without text, what
+rounding makes of its edges is as if nobody had looked."""
+
 SHRINKS = tuple(1 - 0.04 * i for i in range(11))
 """Scales tried for a channel, as parts of the one at which nothing is clipped."""
 
@@ -43,7 +47,9 @@ class Moments:
     cross: Tensor
 
 
-def input_moments(conv: nn.Conv2d, exact: Tensor, rounded: Tensor, weights: Tensor) -> Moments:
+def input_moments(
+    conv: nn.Conv2d, exact: Tensor, rounded: Tensor, weights: Tensor, *, text: int = 0
+) -> Moments:
     """The moments over all patches that `conv` sees, zero padding included.
 
     Args:
@@ -51,17 +57,26 @@ def input_moments(conv: nn.Conv2d, exact: Tensor, rounded: Tensor, weights: Tens
         exact: its input in the float network, (N, I, H, W).
         rounded: its input in the integer network.
         weights: what an error in its output costs, (N, O, H, W): patches count by the mean over O.
+        text: how many images, the last ones, are pages of text and count `TEXT_SHARE` together.
     """
-    share = weights.mean(1).flatten()
-    share = share / share.sum() * 0.5 + 0.5 / len(share)
-    u, v = (_patches(conv, x) for x in (exact, rounded))
-    weighted = v * share[:, None]
+    costs, counts = weights.mean(1), (1.0, TEXT_SHARE)
+    kinds = [kind for kind in torch.split(costs, [len(costs) - text, text]) if len(kind)]
+    shares = [_shares(kind) * count for kind, count in zip(kinds, counts, strict=False)]
+    share = torch.cat(shares)[:, None]
+    u, v = (patches(conv, x) for x in (exact, rounded))
+    weighted = v * share
     return Moments(rounded=(v.T @ weighted).double(), cross=(u.T @ weighted).double())
 
 
-def _patches(conv: nn.Conv2d, inputs: Tensor) -> Tensor:
-    patches = functional.unfold(inputs, conv.kernel_size[0], padding=conv.kernel_size[0] // 2)
-    return functional.pad(patches.transpose(1, 2).flatten(0, 1), (0, 1), value=1.0)
+def _shares(costs: Tensor) -> Tensor:
+    """How much each patch counts of all, 1 together: half by what an error there costs, half equally."""
+    return (costs / costs.sum() * 0.5 + 0.5 / costs.numel()).flatten()
+
+
+def patches(conv: nn.Conv2d, inputs: Tensor) -> Tensor:
+    """What the kernel is laid on, zero padding included, and a 1 for the bias: (places, I*k*k + 1)."""
+    found = functional.unfold(inputs, conv.kernel_size[0], padding=conv.kernel_size[0] // 2)
+    return functional.pad(found.transpose(1, 2).flatten(0, 1), (0, 1), value=1.0)
 
 
 def nearest(conv: nn.Conv2d) -> QWeight:
@@ -111,7 +126,7 @@ def _spread_rounding(rest: Tensor, scale: Tensor, damped: Tensor) -> tuple[Tenso
     """Integers of the rows of `rest`, (O, I*k*k), one input after the other, and the biases after them."""
     power = damped.diagonal()
     order = torch.cat([power[:-1].argsort(descending=True), torch.tensor([len(power) - 1])])
-    spread = _root_of_inverse(damped[order][:, order])
+    spread = root_of_inverse(damped[order][:, order])
     rest = rest[:, order]
     integers = torch.zeros_like(rest[:, :-1])
     for column in range(integers.shape[1]):
@@ -122,7 +137,7 @@ def _spread_rounding(rest: Tensor, scale: Tensor, damped: Tensor) -> tuple[Tenso
     return integers, rest[:, -1].float()
 
 
-def _root_of_inverse(matrix: Tensor) -> Tensor:
+def root_of_inverse(matrix: Tensor) -> Tensor:
     """The upper triangular R with R^T R the inverse of `matrix`, from a factorization of `matrix` itself."""
     lower = torch.linalg.cholesky(matrix.flip(0, 1))
     unit = torch.eye(len(matrix), dtype=matrix.dtype)

@@ -81,7 +81,8 @@ def quantized_simply(
     grids = {name: _qparams(nodes, name, value, bits) for name, value in seen.items() if bits}
     for name, sources in nodes.joined().items():
         grids |= dict.fromkeys((name, *sources), grids[sources[-1]])
-    place_image(nodes, {name: Sample(values=value, weights=value) for name, value in seen.items()}, grids)
+    samples = {name: Sample(values=value, weights=value) for name, value in seen.items()}
+    place_image(nodes, (samples,), grids)
     weights = {name: _quantized_weight(nodes.conv(name)) for name in nodes.conv_names()}
     convs = {name: plain_conv(weight, nodes.conv(name).groups) for name, weight in weights.items()}
     return QuantizedSpan(

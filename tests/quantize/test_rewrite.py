@@ -163,7 +163,7 @@ def test_the_image_keeps_its_integers_on_any_grid(grid: QParams, network: SpanDe
     samples = observe(nodes, pixels / 255, probes=1)
     masks = {name: mask for name, parts in nodes.joined().items() for mask in MASKS if mask in parts}
     assert OUTPUT_MASK in masks.values()
-    place_image(nodes, samples, dict.fromkeys(nodes.tensors(), grid))
+    place_image(nodes, (samples,), dict.fromkeys(nodes.tensors(), grid))
     assert (nodes(pixels / 255) - expected).abs().max() < 2e-5 * expected.abs().max()
     seen: dict[str, torch.Tensor] = {}
     nodes.run(pixels / 255, tensor=lambda name, value: seen.setdefault(name, value))

@@ -116,8 +116,8 @@ def quantized(nodes: SpanNodes, calibration: CalibrationSet) -> QuantizedSpan:
     edges = ranges.observe(nodes, text)
     samples = ranges.observe(nodes, crops)
     activations = ptq.choose_ranges(nodes, recipe, samples, edges)
-    ptq.place_image(nodes, samples, activations)
-    weights = ptq.round_weights(nodes, samples, activations)
+    ptq.place_image(nodes, (samples, edges), activations)
+    weights = ptq.round_weights(nodes, samples, edges, activations)
     return ptq.assemble(
         ptq.Start(nodes=nodes, weights=weights, activations=activations), recipe, Provenance()
     )
@@ -230,14 +230,17 @@ def test_gain_of_compensation(
     """Weights to the nearest integer, compensated on float inputs, and on rounded ones, more and less."""
     plan, errors, moments = ptq.EFFORTS["fast"], {}, rounding.input_moments
 
-    def on_float(conv: nn.Conv2d, exact: Tensor, _rounded: Tensor, weights: Tensor) -> rounding.Moments:
-        return moments(conv, exact, exact, weights)
+    def on_float(
+        conv: nn.Conv2d, exact: Tensor, _rounded: Tensor, weights: Tensor, *, text: int
+    ) -> rounding.Moments:
+        return moments(conv, exact, exact, weights, text=text)
 
     changes: dict[str, list[tuple[object, str, object]]] = {
         "nearest": [(ptq, "compensated", lambda conv, _moments, **_: rounding.nearest(conv))],
         "on float inputs": [(ptq, "input_moments", on_float)],
         "on rounded inputs, mean error alone undone": [(ptq, "UNDONE_OF_ROUNDED", 0.0)],
         "on rounded inputs, all undone": [(ptq, "UNDONE_OF_ROUNDED", 1.0)],
+        "on rounded inputs, photographs alone": [(rounding, "TEXT_SHARE", 0.0)],
         "on rounded inputs, as it is": [],
     }
     for name, changed in changes.items():
