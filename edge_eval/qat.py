@@ -79,7 +79,7 @@ class QatOptions:
     batch: int = 8
     crop: int = 32
     pace: float = 0.3
-    scales_pace: float = 1.0
+    scales_pace: float = 3.0
     smaller: tuple[float, ...] = SMALLER
     text: bool = True
     validate_every: int = 250

@@ -58,7 +58,7 @@ OPTIONS: dict[str, tuple[click.ParamType[Any] | Callable[[str], Any], str]] = {
     "pace": (POSITIVE, "Factor on all step sizes.  [default: 0.3]"),
     "scales-pace": (
         POSITIVE,
-        "Factor on those of the tensors' scales beside: more for text and drawings.  [default: 1]",
+        "Factor on those of the tensors' scales beside: text asks for wider ranges.  [default: 3]",
     ),
     "validate-every": (COUNT, "Steps between looks at the held-out images.  [default: 250]"),
     "patience": (COUNT, "End after so many looks without gain."),
