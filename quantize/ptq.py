@@ -155,7 +155,7 @@ def prepare(
     nodes = rewrite(network, activation_bits=recipe.activation_bits)
     crops = calibration.crops(plan.crops, plan.side)
     balance(nodes, crops)
-    text = text_it_masters(nodes, plan.text, plan.side, seed=calibration.seed)
+    text = text_it_masters(nodes, plan.text, crops.shape[-1], seed=calibration.seed)
     samples = observe(nodes, crops, seed=calibration.seed, progress=progress)
     edges = observe(nodes, text, seed=calibration.seed, progress=progress)
     activations: dict[str, QParams] = {}

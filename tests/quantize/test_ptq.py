@@ -218,6 +218,14 @@ def test_compensated_rounding_beats_the_nearest(network: SpanDeploy, frames: lis
     assert error(compensated(conv, moments)) < 0.7 * error(nearest(conv))
 
 
+@pytest.mark.parametrize("side", [16, 47])
+def test_small_images_calibrate_too(network: SpanDeploy, side: int) -> None:
+    frames = [np.random.default_rng(1).integers(256, size=(side, side + 3, 3), dtype=np.uint8)]
+    made = quantize_ptq(network, recipe="w8a8", images=frames, effort="smoke")
+    lr = torch.rand(1, 3, 9, 9)
+    assert simulate(made, lr).isfinite().all()
+
+
 def test_learning_that_does_harm_is_not_kept(
     network: SpanDeploy, frames: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
