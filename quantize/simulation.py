@@ -8,7 +8,6 @@ integers is done in the kernels' own precision and order (XNNPACK, `qs8_requanti
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -44,7 +43,7 @@ def simulate(
         grids = tuple(activations[name] for name in (*node.inputs, node.name) if name in activations)
         in_8_bits = quantized.is_integer(node) and all(grid.dtype == "int8" for grid in grids)
         if node.op not in KERNELS or not in_8_bits:
-            return network.compute(node, given, weight=partial(_real_weight, quantized))
+            return network.compute(node, given, weight=lambda _: _real_weight(quantized, node))
         integers = [torch.round(value / grid.scale) for value, grid in zip(given, grids, strict=False)]
         made, out = KERNELS[node.op](quantized, node, integers, grids), grids[-1]
         return made.clamp(out.quant_min - out.zero_point, out.quant_max - out.zero_point) * out.scale
@@ -59,12 +58,12 @@ def simulate(
         return network.run(lr_nchw, compute=compute, tensor=tensor)
 
 
-def _real_weight(quantized: QuantizedSpan, name: str) -> tuple[Tensor, Tensor]:
+def _real_weight(quantized: QuantizedSpan, node: Node) -> tuple[Tensor, Tensor]:
     """The kernel and bias that the integers stand for."""
-    stored, source = quantized.weights[name], quantized.network.input_of(name)
-    if source not in quantized.activations or name in quantized.float_nodes:
+    stored = quantized.weights[node.name]
+    if not quantized.is_integer(node):
         return stored.kernel(), stored.bias
-    grid = quantized.activations[source]
+    grid = quantized.activations[node.inputs[0]]
     return stored.kernel(), (stored.integer_bias(grid, stored.scale) * stored.scale * grid.scale).float()
 
 
