@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 START_SUFFIX = ".start.safetensors"
 """What is added to a state's name for the network that training started from."""
 
-HELD_OUT = 20
-HELD_OUT_SIDE = 96
+HELD_OUT = 40
+HELD_OUT_SIDE = 64
 """How many images are held out where there are enough, and how much of each is looked at, in LR pixels."""
 
 DEFAULT_MINUTES = 60.0

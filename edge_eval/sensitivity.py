@@ -46,8 +46,9 @@ def costs_of(
     calibration = CalibrationSet.of(frames, channels=network.config.in_channels, seed=plan.seed)
     effort = EFFORTS[plan.effort]
     crops = calibration.crops(effort.crops, effort.side)
-    nodes = rewrite(network, activation_bits=recipe_named(quantized.recipe).activation_bits)
-    balance(nodes, crops)
+    bits = recipe_named(quantized.recipe).activation_bits
+    nodes = rewrite(network, activation_bits=bits)
+    balance(nodes, crops, activation_bits=bits)
     return measure_costs(quantized, nodes, crops, progress=progress)
 
 

@@ -7,7 +7,7 @@ be rescaled or mixed, and the next convolution takes it back.
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from .graph import IMAGE, SpanNodes
 from .quantized import QParams
 from .ranges import Sample, channel_ranges, observe
 from .rewrite import MASK, MASKS, OUTPUT_MASK
+from .rounding import LIMIT
 
 COLOURS_SHARE = 0.05
 """What pure colours count beside photographs where channels are mixed."""
@@ -25,6 +26,12 @@ COLOURS_SIDE = 24
 
 NORMS = (8.0, 32.0, 128.0)
 """The p-norms that stand for a maximum, one after the other."""
+
+WEIGHTS_LEFT = 0.12
+"""What compensation leaves of the error that rounding weights to the nearest would make."""
+
+FAINT = 1e-9
+"""Added where a logarithm is taken of what may be zero."""
 
 
 @torch.no_grad()
@@ -143,20 +150,60 @@ def _root(matrix: Tensor) -> Tensor:
     return root
 
 
-def balance(network: SpanNodes, lr_nchw: Tensor) -> None:
+def balance(network: SpanNodes, lr_nchw: Tensor, *, activation_bits: int | None = 8) -> None:
     """Choose every factor and mixture of channels that `network` allows, in place, from a batch.
 
     Args:
         network: as `rewrite` made it; its output stays the same.
         lr_nchw: (N, C, H, W) in [0, 1].
+        activation_bits: of the integers that its tensors become; None where they become none.
     """
     for group in network.scaled:
         samples = observe(network, lr_nchw, probes=1)
-        scale_channels(network, group, least_noise_factors([samples[name] for name in group]))
+        tensors = [samples[name] for name in group] if activation_bits == 8 else []
+        factors = least_noise_factors(tensors, _readers(network, group, samples))
+        scale_channels(network, group, factors)
     if network.mixed and OUTPUT_MASK in network.tensors():
         lean_on_image(network, _share_of_image(network, lr_nchw))
     if network.mixed:
         _mix(network, lr_nchw)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """A convolution that reads C channels and whose weights are rounded, at one scale per output channel.
+
+    Attributes:
+        largest: (O, C), the largest weight of each pair of channels.
+        others: (O,), of its other inputs.
+        power: (C,), mean squares of the inputs.
+        cost: (O,), the squared output error that a squared error of one weight causes at inputs of power one.
+    """
+
+    largest: Tensor
+    others: Tensor
+    power: Tensor
+    cost: Tensor
+
+
+def _readers(network: SpanNodes, group: Sequence[str], samples: Mapping[str, Sample]) -> list[Reader]:
+    """The convolutions of many channels that read a tensor of a group."""
+    found = []
+    for name in network.conv_names():
+        conv, source = network.conv(name), network.input_of(name)
+        for part, at in network.parts(source).items():
+            if part in group and conv.groups == 1:
+                largest = conv.weight.double().abs().amax((2, 3))
+                others = torch.cat([largest[:, : at.start], largest[:, at.stop :]], dim=1)
+                found.append(
+                    Reader(
+                        largest=largest[:, at],
+                        others=others.amax(1) if others.shape[1] else torch.zeros(len(largest)).double(),
+                        power=samples[part].values.double().square().mean((0, 2, 3)),
+                        cost=samples[name].weights.double().sum((0, 2, 3)) * conv.weight[0, 0].numel(),
+                    )
+                )
+    return found
 
 
 @torch.no_grad()
@@ -244,28 +291,41 @@ def _features(network: SpanNodes, names: Sequence[str], lr_nchw: Tensor) -> list
     return [kept[name] for name in names]
 
 
-def least_noise_factors(samples: Sequence[Sample]) -> Tensor:
-    """The factors per channel, the same for some tensors, under which their rounding does least harm.
+def least_noise_factors(samples: Sequence[Sample], readers: Sequence[Reader] = ()) -> Tensor:
+    """The factors per channel, the same for some tensors, under which rounding does least harm.
 
     A tensor whose channels reach from -l_c to h_c and are multiplied by f_c is stored in steps of
     s = (max f_c l_c + max f_c h_c) / 255. The readers divide by f_c, so that rounding costs
-    s^2 / 12 sum W_c / f_c^2, with W_c what a squared error of the channel costs in all. The sum of that over
-    the tensors is minimized. Each maximum is taken as a p-norm, whose p grows.
+    s^2 / 12 sum W_c / f_c^2, with W_c what a squared error of the channel costs in all. A reader's weights
+    w_oc / f_c are stored in steps of t_o = max w_oc / f_c / 127, which cost t_o^2 / 12 sum P_c f_c^2, with
+    P_c the power of the channel, times what an error of that output costs and `WEIGHTS_LEFT`. The sum of all
+    that is minimized. Each maximum is taken as a p-norm, whose p grows.
 
     Args:
-        samples: of the tensors.
+        samples: of the tensors, where they are rounded.
+        readers: of the tensors.
 
     Returns:
         (C,), positive; their geometric mean is 1.
     """
-    reach = torch.stack([channel_ranges(sample) for sample in samples]).double()
-    weight = torch.stack([sample.weights.double().sum((0, 2, 3)) for sample in samples])
-    log_factor = (-reach.sum(1).log().mean(0)).requires_grad_()
+    reach = [channel_ranges(sample).double() for sample in samples]
+    weight = [sample.weights.double().sum((0, 2, 3)) for sample in samples]
+    seen = [-one.sum(0).log() for one in reach] or [-0.5 * (one.power + FAINT).log() for one in readers]
+    log_factor = torch.stack(seen).mean(0).requires_grad_()
 
     def cost(norm: float) -> Tensor:
-        scaled = (reach.log() + log_factor) * norm
-        step = (scaled.logsumexp(2) / norm).exp().sum(1)
-        return (step.square() * (weight / (2 * log_factor).exp()).sum(1)).sum().log()
+        squares = (2 * log_factor).exp()
+        parts = []
+        for sides, costs in zip(reach, weight, strict=True):
+            step = (((sides.log() + log_factor) * norm).logsumexp(1) / norm).exp().sum() / 255
+            parts.append(step.square() * (costs / squares).sum())
+        for reader in readers:
+            largest = torch.cat(
+                [(reader.largest + FAINT).log() - log_factor, (reader.others + FAINT).log()[:, None]], 1
+            )
+            step = ((largest * norm).logsumexp(1) / norm).exp() / LIMIT
+            parts.append(WEIGHTS_LEFT * (step.square() * reader.cost).sum() * (reader.power * squares).sum())
+        return torch.stack(parts).sum().log()
 
     with torch.enable_grad():
         for norm in NORMS:

@@ -60,8 +60,8 @@ class Effort:
 
 EFFORTS: dict[EffortName, Effort] = {
     "smoke": Effort(crops=2, text=4, side=24, steps=2, batch=1),
-    "fast": Effort(crops=24, text=24, side=48, steps=0, batch=4),
-    "best": Effort(crops=24, text=24, side=48, steps=280, batch=4),
+    "fast": Effort(crops=24, text=12, side=48, steps=0, batch=4),
+    "best": Effort(crops=24, text=12, side=48, steps=280, batch=4),
 }
 
 
@@ -154,7 +154,7 @@ def prepare(
     """Everything before learning: rewrite, balance, ranges, rounded weights."""
     nodes = rewrite(network, activation_bits=recipe.activation_bits)
     crops = calibration.crops(plan.crops, plan.side)
-    balance(nodes, crops)
+    balance(nodes, crops, activation_bits=recipe.activation_bits)
     text = text_it_masters(nodes, plan.text, crops.shape[-1], seed=calibration.seed)
     samples = observe(nodes, crops, seed=calibration.seed, progress=progress)
     edges = observe(nodes, text, seed=calibration.seed, progress=progress)

@@ -27,17 +27,19 @@ CLIPPING = 3.0
 """How much worse a squared error by clipping counts than one by rounding: neighbours err alike."""
 
 
-EDGES_PRICE = 0.05
-"""How much worse photographs may be rounded, in all tensors together, for the sake of the edges of text."""
+EDGES_SHARE = 0.15
+"""What the error on text counts beside that on photographs, both as logarithms: one per cent of that on
+photographs is worth seven of that on text."""
+
+EDGES_PRICE = 0.1
+"""How much worse photographs may at most be rounded, in all tensors together, for the sake of text: what
+clipping does to it is predicted too high where the float network overshoots."""
 
 EDGES_REACH = 2.0
 """How far beyond what photographs reach a range may go for their sake."""
 
-WEIGHTS_OF_EDGES = (1e-12, 1e3)
-"""Between which the weight of edges is sought."""
-
-WEIGHTS_TRIED = 24
-"""Bisections of that search, of its logarithm."""
+WEIGHTS_OF_EDGES = tuple(10 ** (power / 10) for power in range(-60, 21))
+"""Those tried, from the least."""
 
 NEAR = 0.12
 """How far from the best range alone the scale of a table's input may go, as a part of it."""
@@ -135,7 +137,7 @@ class Ranges:
         lows: (N,).
         highs: (M,).
         error: (N, M), on photographs, in the unit of `Sample.weights`.
-        edges: (N, M), on text, by clipping alone; zeros where there are none.
+        edges: (N, M), the same on text; zeros where there is none.
     """
 
     lows: Tensor
@@ -153,23 +155,29 @@ class Ranges:
         row, column = divmod(self._place(edges_weight), len(self.highs))
         return self.lows[row].item(), self.highs[column].item()
 
-    def error_then(self, edges_weight: float) -> float:
-        """The error on photographs of that range."""
-        return float(self.error.flatten()[self._place(edges_weight)])
+    def errors_then(self, edges_weight: float) -> tuple[float, float]:
+        """The errors of that range, on photographs and on edges."""
+        at = self._place(edges_weight)
+        return float(self.error.flatten()[at]), float(self.edges.flatten()[at])
 
     def _place(self, edges_weight: float) -> int:
         return int((self.error + edges_weight * self.edges).argmin())
 
 
 def edges_weight(ranges: Sequence[Ranges]) -> float:
-    """The most that edges may weigh in `Ranges.best` before photographs lose `EDGES_PRICE` of their error."""
+    """What edges weigh in `Ranges.best` where `EDGES_SHARE` puts them, at `EDGES_PRICE` at most.
+
+    0 where there are none, or the smallest weight is too dear.
+    """
     most = (1 + EDGES_PRICE) * sum(one.least for one in ranges)
-    low, high = WEIGHTS_OF_EDGES
-    for _ in range(WEIGHTS_TRIED):
-        weight = math.sqrt(low * high)
-        dear = sum(one.error_then(weight) for one in ranges) > most
-        low, high = (low, weight) if dear else (weight, high)
-    return low
+    best = (math.inf, 0.0)
+    for weight in WEIGHTS_OF_EDGES:
+        errors = [one.errors_then(weight) for one in ranges]
+        photographs, edges = (sum(kind) for kind in zip(*errors, strict=True))
+        if photographs > most or edges == 0:
+            break
+        best = min(best, (math.log(photographs) + EDGES_SHARE * math.log(edges), weight))
+    return best[1]
 
 
 def best_range(sample: Sample, *, bins: int = 4096, steps: int = 64) -> tuple[float, float]:
@@ -202,11 +210,15 @@ def possible_ranges(
     shares = torch.linspace(0, 1, steps + 1, dtype=torch.float64) ** 2
     lows, highs = low * shares, high * shares
     step = (highs[None] - lows[:, None]) / levels
-    clipped, inside = _clipping(sample, lows, highs, bins)
-    error = CLIPPING * clipped + inside * step**2 / 12
-    error[0, 0] = math.inf
-    on_edges = torch.zeros_like(error) if edges is None else CLIPPING * _clipping(edges, lows, highs, bins)[0]
-    return Ranges(lows=lows, highs=highs, error=error, edges=on_edges)
+
+    def error(of: Sample) -> Tensor:
+        clipped, inside = _clipping(of, lows, highs, bins)
+        return CLIPPING * clipped + inside * step**2 / 12
+
+    on_photographs = error(sample)
+    on_photographs[0, 0] = math.inf
+    on_edges = torch.zeros_like(on_photographs) if edges is None else error(edges)
+    return Ranges(lows=lows, highs=highs, error=on_photographs, edges=on_edges)
 
 
 def _clipping(sample: Sample, lows: Tensor, highs: Tensor, bins: int) -> tuple[Tensor, Tensor]:

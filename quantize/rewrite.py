@@ -100,22 +100,29 @@ class _Build:
         scaled = self.times(f"{half}.scaled", half, channels, 2.0)
         return self.add(name, "mul", self.add(f"{name}.sum", "add", scaled, residual), attention)
 
-    def block(self, name: str, parts: Spab, source: str, residual: str, *, twin: bool = False) -> "_Ends":
-        """A SPAB block on the tensor `source`; `residual` is the same without factors per channel."""
+    def block(
+        self, name: str, parts: Spab, source: str, residual: str, *, twin: bool = False, few_bits: bool = True
+    ) -> "_Ends":
+        """A SPAB block on the tensor `source`; `residual` is the same without factors per channel.
+
+        With twins and `few_bits`, all sigmoids but the first are hyperbolic tangents, and the result has a
+        twin too.
+        """
         c1, c2, c3 = parts.c1_r, parts.c2_r, parts.c3_r
         assert isinstance(c1, nn.Conv2d) and isinstance(c2, nn.Conv2d) and isinstance(c3, nn.Conv2d)
         width = c3.out_channels
         activated = self.silu(self.copy(f"{name}.c1_r", source, c1), width, twin=twin)
-        gain = 0.5 if twin else 1.0
+        halves = twin and few_bits
+        gain = 0.5 if halves else 1.0
         second = self.copy(f"{name}.c2_r", activated, c2, gain)
-        second = self.silu_of_half(second) if twin else self.silu(second, width)
+        second = self.silu_of_half(second) if halves else self.silu(second, width, twin=twin)
         if not parts.attention:
             out = self.copy(f"{name}.c3_r", second, c3)
-        elif twin:
+        elif halves:
             out = self.attended_half(name, self.copy(f"{name}.c3_r", second, c3, gain), residual, width)
         else:
             out = self.attended(name, self.copy(f"{name}.c3_r", second, c3), residual)
-        plain = self.times(f"{name}{TWIN}", out, width) if twin else out
+        plain = self.times(f"{name}{TWIN}", out, width) if halves else out
         return _Ends(out=out, plain=plain, activated=activated)
 
 
@@ -146,7 +153,7 @@ def rewrite(network: SpanDeploy, *, activation_bits: int | None = 8) -> SpanNode
 def _span(network: SpanDeploy, build: _Build, few_bits: bool) -> tuple[Groups, tuple[str, ...]]:
     image, kernel, bias = _normalized(network, build)
     first = build.conv("conv_1", image, kernel, bias)
-    one = ends = build.block("block_1", network.block_1, first, first, twin=few_bits)
+    one = ends = build.block("block_1", network.block_1, first, first, twin=True, few_bits=few_bits)
     for i in range(2, 7):
         ends = build.block(f"block_{i}", getattr(network, f"block_{i}"), ends.out, ends.plain)
     cat = network.conv_cat
@@ -167,27 +174,28 @@ def _span(network: SpanDeploy, build: _Build, few_bits: bool) -> tuple[Groups, t
     mixed = _summed(build, parts)
     _output(build, mixed[-1], network.upsampler[0], leaning=network.config.in_channels if few_bits else 0)
     residual = (first, "block_1.c3_r.scaled", "block_1.sum", "block_1")
-    return (("block_1.attention", "block_1"), residual, _ACTIVATED) if few_bits else (), mixed
+    return (("block_1.attention", "block_1"), residual, _ACTIVATED) if few_bits else _BOTH_ACTIVATED, mixed
 
 
 def _spanf(network: SpanDeploy, build: _Build, few_bits: bool) -> tuple[Groups, tuple[str, ...]]:
     cat, width = network.conv_cat, network.config.feature_channels
-    one = ends = build.block("block_1", network.block_1, IMAGE, IMAGE, twin=few_bits)
+    one = ends = build.block("block_1", network.block_1, IMAGE, IMAGE, twin=True, few_bits=few_bits)
     for i in range(2, 6):
         ends = build.block(f"block_{i}", getattr(network, f"block_{i}"), ends.out, ends.plain)
     slices = torch.split(cat.weight, [network.conv_near.out_channels, width, width], dim=1)
     parts = [
-        build.conv("conv_cat.2", one.out, slices[2], None),
         build.conv("conv_cat.1", ends.out, slices[1], cat.bias),
         build.conv("conv_cat.0", IMAGE, _near(network, slices[0]), None),
+        build.conv("conv_cat.2", one.out, slices[2], None),
     ]
     mixed = _summed(build, parts)
     _output(build, mixed[-1], network.conv_2, leaning=network.config.in_channels if few_bits else 0)
-    return (("block_1.c3_r",), _ACTIVATED) if few_bits else (), mixed
+    return (("block_1.c3_r",), _ACTIVATED) if few_bits else _BOTH_ACTIVATED, mixed
 
 
 _REWRITES = {"span": _span, "spanf": _spanf}
 _ACTIVATED = ("block_1.c1_r", "block_1.c1_r.silu")
+_BOTH_ACTIVATED = (_ACTIVATED, ("block_1.c2_r", "block_1.c2_r.silu"))
 
 
 def _normalized(network: SpanDeploy, build: _Build) -> tuple[str, Tensor, Tensor]:

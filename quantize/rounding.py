@@ -26,12 +26,16 @@ UNDONE_OF_ROUNDED = 0.4
 """How far a kernel with such inputs goes from the float one to the one that is best on them. That one is
 weaker, as noisy inputs make every least-squares kernel, and what layers lose adds up, unlike their noise."""
 
+AT_ONCE = 32
+"""Inputs after which the error so far is spread over all others."""
+
 TEXT_SHARE = 0.1
 """How much all pages of text count in a kernel's inputs, where all photographs count 1. Without text, what
 rounding makes of its edges is as if nobody had looked."""
 
-SHRINKS = tuple(1 - 0.04 * i for i in range(11))
-"""Scales tried for a channel, as parts of the one at which nothing is clipped."""
+SHRINKS = tuple(0.94**i for i in range(16))
+"""Scales tried for a channel, as parts of the one at which nothing is clipped: where the strongest inputs
+have small weights, a finer scale is worth clipping the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +114,15 @@ def compensated(
     damped = (moments.rounded + moments.rounded.T) / 2 + added
     wanted = torch.linalg.solve(damped, (exact @ (moments.cross + added)).T).T
     wanted = undone * wanted + (1 - undone) * _without_mean_error(exact, moments)
-    scale = _scale(wanted[:, :-1], power[:-1])
-    integers, bias = _spread_rounding(wanted, scale, damped)
-    return QWeight(values=integers.view(conv.weight.shape).to(torch.int8), scale=scale.float(), bias=bias)
+    largest = (wanted[:, :-1].abs().amax(1) / LIMIT).clamp(min=1e-12)
+    scales = torch.stack([largest * shrink for shrink in SHRINKS])
+    integers, bias, error = _spread_rounding(wanted, scales, damped)
+    best, rows = error.argmin(0), torch.arange(len(wanted))
+    return QWeight(
+        values=integers[best, rows].view(conv.weight.shape).to(torch.int8),
+        scale=scales[best, rows].float(),
+        bias=bias[best, rows].float(),
+    )
 
 
 def _without_mean_error(exact: Tensor, moments: Moments) -> Tensor:
@@ -122,19 +132,35 @@ def _without_mean_error(exact: Tensor, moments: Moments) -> Tensor:
     return torch.cat([exact[:, :-1], bias[:, None] / share], dim=1)
 
 
-def _spread_rounding(rest: Tensor, scale: Tensor, damped: Tensor) -> tuple[Tensor, Tensor]:
-    """Integers of the rows of `rest`, (O, I*k*k), one input after the other, and the biases after them."""
-    power = damped.diagonal()
+def _spread_rounding(wanted: Tensor, scales: Tensor, damped: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Round one input after the other, at each of some scales.
+
+    Args:
+        wanted: (O, I*k*k + 1), the bias last.
+        scales: (S, O).
+        damped: (I*k*k + 1)^2.
+
+    Returns:
+        integers (S, O, I*k*k), biases (S, O), and what the error of each row costs, (S, O).
+    """
+    power, (tried, rows) = damped.diagonal(), scales.shape
     order = torch.cat([power[:-1].argsort(descending=True), torch.tensor([len(power) - 1])])
     spread = root_of_inverse(damped[order][:, order])
-    rest = rest[:, order]
-    integers = torch.zeros_like(rest[:, :-1])
-    for column in range(integers.shape[1]):
-        integer = torch.round(rest[:, column] / scale).clamp(-LIMIT, LIMIT)
-        integers[:, order[column]] = integer
-        error = (rest[:, column] - integer * scale) / spread[column, column]
-        rest[:, column + 1 :] -= error[:, None] * spread[column, column + 1 :]
-    return integers, rest[:, -1].float()
+    rest = wanted[:, order].T.repeat(1, tried)
+    scale, rounded, costs = scales.flatten(), torch.zeros_like(rest), torch.zeros_like(scales).flatten()
+    for start in range(0, len(rest) - 1, AT_ONCE):
+        stop = min(start + AT_ONCE, len(rest) - 1)
+        errors = torch.zeros_like(rest[start:stop])
+        for column in range(start, stop):
+            integer = torch.round(rest[column] / scale).clamp_(-LIMIT, LIMIT)
+            error = (rest[column] - integer * scale) / spread[column, column]
+            rounded[column], errors[column - start] = integer, error
+            rest[column + 1 : stop].addr_(spread[column, column + 1 : stop], error, alpha=-1)
+        rest[stop:].addmm_(spread[start:stop, stop:].T, errors, alpha=-1)
+        costs += errors.square().sum(0)
+    integers = torch.zeros_like(rounded[:-1])
+    integers[order[:-1]] = rounded[:-1]
+    return integers.T.view(tried, rows, -1), rest[-1].view(tried, rows), costs.view(tried, rows)
 
 
 def root_of_inverse(matrix: Tensor) -> Tensor:
@@ -143,15 +169,3 @@ def root_of_inverse(matrix: Tensor) -> Tensor:
     unit = torch.eye(len(matrix), dtype=matrix.dtype)
     root: Tensor = torch.linalg.solve_triangular(lower, unit, upper=False)
     return root.flip(0, 1)
-
-
-def _scale(weight: Tensor, power: Tensor) -> Tensor:
-    """Per row, the scale of `SHRINKS` with the smallest error, weighted by the inputs' power."""
-    largest = (weight.abs().amax(1) / LIMIT).clamp(min=1e-12)
-    errors = []
-    for shrink in SHRINKS:
-        scale = largest[:, None] * shrink
-        rounded = torch.round(weight / scale).clamp(-LIMIT, LIMIT) * scale
-        errors.append(((weight - rounded).square() * power).sum(1))
-    best = torch.stack(errors).argmin(0)
-    return largest * torch.tensor(SHRINKS, dtype=weight.dtype)[best]

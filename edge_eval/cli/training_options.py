@@ -39,7 +39,7 @@ OPTIONS: dict[str, tuple[click.ParamType[Any] | Callable[[str], Any], str]] = {
     "minutes": (POSITIVE, "Budget in time.  [default: 60]"),
     "steps": (COUNT, "Budget in steps: repeatable."),
     "val": (PATH, "Images to choose the best by.  [default: some of --data]"),
-    "hold-out": (COUNT, "How many of --data, without --val.  [default: 20, of few images a third]"),
+    "hold-out": (COUNT, "How many of --data, without --val.  [default: 40, of few images a third]"),
     "trains": (click.Choice(["folded", "branches"]), "Folded weights, or branches.  [default: folded]"),
     "teacher-share": (
         click.FloatRange(0, 1),

@@ -1,5 +1,6 @@
 """Post-training quantization of small networks: steps help, runs repeat and resume, bad input is refused."""
 
+import math
 import os
 import signal
 from pathlib import Path
@@ -12,13 +13,13 @@ from PIL import ImageFont
 
 from models import InputError, SpanDeploy
 from models.training import engine
-from quantize import quantize_ptq, simulate
+from quantize import quantize_ptq, ranges, rounding, simulate
 from quantize.calibration import CalibrationSet
 from quantize.graph import IMAGE
 from quantize.ptq import EFFORTS, prepare, text_it_masters
-from quantize.quantized import QParams, QuantizedSpan
+from quantize.quantized import QParams, QuantizedSpan, QWeight
 from quantize.ranges import (
-    EDGES_PRICE,
+    EDGES_SHARE,
     NEAR,
     Sample,
     around_table,
@@ -29,7 +30,7 @@ from quantize.ranges import (
 )
 from quantize.recipe import recipe_named
 from quantize.rewrite import rewrite
-from quantize.rounding import compensated, input_moments, nearest
+from quantize.rounding import DAMPING, SHRINKS, compensated, input_moments, nearest
 from quantize.text import FINER, pages, small
 
 
@@ -139,8 +140,27 @@ def test_edges_widen_a_range_as_far_as_they_weigh() -> None:
     ones = Sample(values=edges, weights=torch.ones_like(edges))
     found = possible_ranges(Sample(values=values, weights=torch.full_like(values, 1e-3)), edges=ones)
     assert found.best()[1] <= 1.02 < found.best(edges_weight=1e-6)[1] < found.best(edges_weight=1)[1] <= 1.85
-    assert found.error_then(0) == found.least < found.error_then(1)
-    assert found.least < found.error_then(edges_weight([found])) <= (1 + EDGES_PRICE) * found.least
+    assert found.errors_then(0)[0] == found.least < found.errors_then(1)[0]
+    assert found.errors_then(0)[1] > found.errors_then(1)[1]
+
+
+def test_edges_weigh_what_both_errors_together_make_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, edges = torch.linspace(-1, 1, 1001).view(1, 1, 1, -1), torch.full((1, 1, 1, 9), 1.8)
+    ones = Sample(values=edges, weights=torch.ones_like(edges))
+    found = possible_ranges(Sample(values=values, weights=torch.full_like(values, 1e-3)), edges=ones)
+
+    def both(weight: float) -> float:
+        photographs, text = found.errors_then(weight)
+        return math.log(photographs) + EDGES_SHARE * math.log(text)
+
+    monkeypatch.setattr(ranges, "EDGES_PRICE", 9.0)
+    chosen = edges_weight([found])
+    assert both(chosen) == min(both(weight) for weight in ranges.WEIGHTS_OF_EDGES) < both(0)
+    dear = found.errors_then(chosen)[0] / found.least - 1
+    monkeypatch.setattr(ranges, "EDGES_PRICE", dear / 2)
+    cheaper = edges_weight([found])
+    assert cheaper < chosen and found.errors_then(cheaper)[0] <= (1 + dear / 2) * found.least
+    assert edges_weight([possible_ranges(Sample(values=values, weights=torch.ones_like(values)))]) == 0
 
 
 def test_text_is_drawn_and_what_the_network_cannot_show_is_left_out(network: SpanDeploy) -> None:
@@ -216,6 +236,29 @@ def test_compensated_rounding_beats_the_nearest(network: SpanDeploy, frames: lis
         return float(out.square().mean())
 
     assert error(compensated(conv, moments)) < 0.7 * error(nearest(conv))
+
+
+def test_every_channel_has_the_scale_that_costs_least_after_compensation() -> None:
+    """Where the strongest inputs have small weights, finer scales are worth clipping the others."""
+    generator = torch.Generator().manual_seed(4)
+    conv = torch.nn.Conv2d(6, 5, 3, padding=1).requires_grad_(False)
+    power = torch.logspace(-2, 1, 6).view(1, -1, 1, 1)
+    inputs = torch.randn(4, 6, 30, 30, generator=generator) * power
+    conv.weight /= power
+    moments = input_moments(conv, inputs, inputs, torch.ones(4, 5, 30, 30))
+
+    def costs(weight: QWeight) -> torch.Tensor:
+        moved = torch.cat([(weight.kernel() - conv.weight).flatten(1), (weight.bias - conv.bias)[:, None]], 1)
+        damped = moments.rounded + torch.diag(DAMPING * moments.rounded.diagonal())
+        return ((moved.double() @ damped) * moved).sum(1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        alone = []
+        for shrink in SHRINKS:
+            patch.setattr(rounding, "SHRINKS", (shrink,))
+            alone.append(costs(compensated(conv, moments)))
+    chosen, least = costs(compensated(conv, moments)), torch.stack(alone).amin(0)
+    assert torch.allclose(chosen, least, rtol=1e-3) and chosen.sum() < 0.7 * alone[0].sum()
 
 
 @pytest.mark.parametrize("side", [16, 47])

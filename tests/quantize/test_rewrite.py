@@ -30,12 +30,13 @@ def test_rewritten_network_is_equal_at_every_pixel(network: SpanDeploy) -> None:
     assert (got - expected).abs().max() < 2e-6 * expected.abs().max()
 
 
-def test_without_8_bit_activations_there_are_no_twins(network: SpanDeploy) -> None:
+def test_without_8_bit_activations_only_what_weights_gain_from_is_left(network: SpanDeploy) -> None:
     few, plain = rewrite(network), rewrite(network, activation_bits=None)
     expected, got = both(network, plain)
     assert (got - expected).abs().max() < 2e-6 * expected.abs().max()
-    assert not plain.scaled and len(plain.nodes) < len(few.nodes)
-    assert not any(plain.conv(name).groups > 1 for name in plain.conv_names())
+    assert len(plain.nodes) < len(few.nodes)
+    twins = {f"block_1.{name}.plain" for name in ("c1_r", "c2_r")}
+    assert {name for name in plain.conv_names() if plain.conv(name).groups > 1} == twins
     left_out = {node.op for node in few.nodes} - {node.op for node in plain.nodes}
     assert left_out == {"concat", "tanh", "plus_one"}
 
@@ -142,6 +143,28 @@ def test_factors_of_least_noise() -> None:
 
     costs = {name: cost(factor) for name, factor in factors.items()}
     assert costs["chosen"] < 0.7 * min(costs["even"], costs["none"])
+
+
+def test_factors_for_weights_alone(network: SpanDeploy) -> None:
+    """Strong inputs with small weights: factors make the weights' steps fine where it matters."""
+    nodes = rewrite(network, activation_bits=None).float()
+    conv, group = nodes.conv("block_1.c2_r"), nodes.scaled[0]
+    strength = torch.logspace(-1, 1, conv.in_channels)
+    scale_channels(nodes, group, strength)
+    lr = torch.rand(2, 3, 24, 24, generator=torch.Generator().manual_seed(6))
+
+    def error() -> float:
+        found = observe(nodes, lr)
+        step = conv.weight.abs().amax((1, 2, 3), keepdim=True) / 127
+        moved = torch.round(conv.weight / step) * step - conv.weight
+        power = found[nodes.input_of("block_1.c2_r")].values.square().mean((0, 2, 3))
+        cost = found["block_1.c2_r"].weights.sum((0, 2, 3))
+        return float((moved.square() * power.view(1, -1, 1, 1)).sum((1, 2, 3)) @ cost)
+
+    before, expected = error(), nodes(lr)
+    balance(nodes, lr, activation_bits=None)
+    assert error() < 0.3 * before
+    assert (nodes(lr) - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
 @pytest.mark.parametrize(
