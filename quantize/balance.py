@@ -306,7 +306,7 @@ def least_noise_factors(samples: Sequence[Sample], readers: Sequence[Reader] = (
         readers: of the tensors.
 
     Returns:
-        (C,), positive; their geometric mean is 1.
+        (C,), positive; their geometric mean is 1. Ones where no rounding reaches the output.
     """
     reach = [channel_ranges(sample).double() for sample in samples]
     weight = [sample.weights.double().sum((0, 2, 3)) for sample in samples]
@@ -327,6 +327,8 @@ def least_noise_factors(samples: Sequence[Sample], readers: Sequence[Reader] = (
             parts.append(WEIGHTS_LEFT * (step.square() * reader.cost).sum() * (reader.power * squares).sum())
         return torch.stack(parts).sum().log()
 
+    if not cost(NORMS[0]).isfinite():
+        return torch.ones_like(log_factor).detach().float()
     with torch.enable_grad():
         for norm in NORMS:
             search = torch.optim.LBFGS([log_factor], max_iter=100, line_search_fn="strong_wolfe")

@@ -92,12 +92,14 @@ def quantize_ptq(
         progress: told what is being done.
 
     Raises:
-        InputError: the recipe does not exist or has no integer weights, or the images cannot be used.
+        InputError: the recipe does not exist or has no integer weights, the network's output does not depend
+            on the image, or the images cannot be used.
     """
     row = recipe_named(recipe)
     if row.weight_bits is None:
         raise InputError(f"recipe {recipe} has no integer weights and is not calibrated; convert it directly")
     calibration = CalibrationSet.of(images, channels=network.config.in_channels, seed=seed)
+    _refuse_blind(network)
     plan = EFFORTS[effort]
     start = prepare(network, row, calibration, plan, progress)
     provenance = Provenance(
@@ -167,6 +169,17 @@ def prepare(
         float_nodes, activations = choose_float_nodes(nodes, activations, samples)
     weights = round_weights(nodes, samples, edges, activations, progress)
     return Start(nodes=nodes, weights=weights, activations=activations, float_nodes=float_nodes)
+
+
+def _refuse_blind(network: SpanDeploy) -> None:
+    """Refuse a network whose output does not depend on the image, of which no error can be measured."""
+    with torch.no_grad():
+        seen = network(small(pages(1, 24, channels=network.config.in_channels)))
+    if torch.equal(seen.amax((2, 3)), seen.amin((2, 3))):
+        raise InputError(
+            "the network gives one flat colour whatever the image: its weights are zero, or almost; "
+            "give a trained checkpoint"
+        )
 
 
 def text_it_masters(network: SpanNodes, count: int, side: int, *, seed: int) -> Tensor:

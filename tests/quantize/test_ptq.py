@@ -1,5 +1,6 @@
 """Post-training quantization of small networks: steps help, runs repeat and resume, bad input is refused."""
 
+import copy
 import math
 import os
 import signal
@@ -95,6 +96,17 @@ def test_a_file_that_is_no_state_is_refused(
     (tmp_path / "state").write_bytes(b"something else")
     with pytest.raises(InputError, match="is damaged or not the state of a training"):
         quantize_ptq(network, recipe="w8", images=frames, effort="smoke", resume=tmp_path / "state")
+
+
+def test_a_network_that_does_not_see_the_image_is_refused(
+    network: SpanDeploy, frames: list[np.ndarray]
+) -> None:
+    blind = copy.deepcopy(network)
+    with torch.no_grad():
+        for parameter in blind.parameters():
+            parameter.zero_()
+    with pytest.raises(InputError, match="one flat colour whatever the image"):
+        quantize_ptq(blind, recipe="w8", images=frames, effort="smoke")
 
 
 def test_recipes_without_integers_are_refused(network: SpanDeploy, frames: list[np.ndarray]) -> None:

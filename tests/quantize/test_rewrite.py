@@ -145,6 +145,12 @@ def test_factors_of_least_noise() -> None:
     assert costs["chosen"] < 0.7 * min(costs["even"], costs["none"])
 
 
+def test_no_factors_where_no_rounding_matters() -> None:
+    values = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(7))
+    factors = least_noise_factors([Sample(values=values, weights=torch.zeros_like(values))])
+    assert torch.equal(factors, torch.ones(3))
+
+
 def test_factors_for_weights_alone(network: SpanDeploy) -> None:
     """Strong inputs with small weights: factors make the weights' steps fine where it matters."""
     nodes = rewrite(network, activation_bits=None).float()
