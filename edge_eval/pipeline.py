@@ -182,7 +182,7 @@ def provenance_text(quantized: "QuantizedSpan") -> str:
     """How a quantized network was made, on one line."""
     made = quantized.provenance
     return (
-        f"{quantized.method}, effort {made.effort}, {made.steps} steps, seed {made.seed}, "
+        f"{quantized.method}, {made.search}, "
         f"{made.images} calibration images (sha256 {made.images_sha256[:12]}...)"
     )
 

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from .runner import Frame
     from .training import Precision
 
-START_SUFFIX = ".start.safetensors"
-"""What is added to a state's name for the network that training started from."""
-
 HELD_OUT = 40
 HELD_OUT_SIDE = 64
 """How many images are held out where there are enough, and how much of each is looked at, in LR pixels."""
@@ -42,6 +39,9 @@ TEXT_SIDE = 64
 """Height and width of a page in LR pixels."""
 
 LUMA_SHARE = 0.7
+CROP_FLOOR = 16.0
+"""Squared grey levels that are added to the float network's error on a crop before it divides the crop's."""
+
 MARGIN = 3
 """LR pixels at a crop's border that do not count: there the float network is off by more than rounding is
 (mean squared error, x4, 8-bit levels: 23, 7.4, 2.9, 1.4 in the first rings; of rounding 2.6)."""
@@ -104,6 +104,7 @@ class QatOptions:
             luma_share=LUMA_SHARE,
             distance="squared",
             margin=MARGIN,
+            crop_floor=CROP_FLOOR,
         )
         plan = TrainingPlan(
             steps=self.steps,
@@ -171,6 +172,7 @@ def run_qat(
     from models.training import open_processes
     from quantize.calibration import CalibrationSet
     from quantize.qat import quantize_qat
+    from quantize.starts import start_path
 
     processes = processes or open_processes(job.options.device)
     progress = progress if processes.rank == 0 else silent
@@ -250,11 +252,6 @@ def split(data: Dataset, options: QatOptions) -> tuple[Dataset, Dataset]:
     return split_off(data, {(k + 1) * count // held_out - 1 for k in range(held_out)})
 
 
-def start_path(state: Path) -> Path:
-    """Where the network that an unfinished training started from is kept."""
-    return state.with_name(state.stem + START_SUFFIX)
-
-
 def _start(
     job: QatJob,
     frames: "list[Frame]",
@@ -271,6 +268,7 @@ def _start(
     import torch
 
     from quantize import load_quantized, quantize_ptq
+    from quantize.starts import start_path
 
     if state is not None and resume:
         return load_quantized(start_path(state))

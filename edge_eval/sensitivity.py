@@ -31,7 +31,7 @@ def costs_of(
 
     Args:
         network: the folded float network.
-        quantized: what became of it.
+        quantized: what became of it by `plan`.
         plan: how; the same images, effort and seed give the same balance of channels as the search had.
         progress: told after every run of the network.
     """
@@ -41,9 +41,11 @@ def costs_of(
     from quantize.recipe import recipe_named
     from quantize.rewrite import rewrite
     from quantize.sensitivity import measure_costs
+    from quantize.starts import seed_of_start
 
     frames = [sample.lr for sample in plan.calibration]
-    calibration = CalibrationSet.of(frames, channels=network.config.in_channels, seed=plan.seed)
+    seed = seed_of_start(plan.seed, quantized.provenance.start)
+    calibration = CalibrationSet.of(frames, channels=network.config.in_channels, seed=seed)
     effort = EFFORTS[plan.effort]
     crops = calibration.crops(effort.crops, effort.side)
     bits = recipe_named(quantized.recipe).activation_bits

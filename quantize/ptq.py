@@ -1,12 +1,12 @@
 """Post-training quantization: from a folded network and images to a `QuantizedSpan`.
 
-rewrite -> balance -> ranges -> compensated rounding -> learning. `fast` and `best` differ in the
-last step's length.
+rewrite -> balance -> ranges -> compensated rounding; `best` does that several times, keeps what comes
+nearest to the float network, and learns from there.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ from models.progress import Progress, silent
 from .balance import balance, place_image
 from .calibration import CalibrationSet, Frame
 from .graph import IMAGE, UPSCALED, Node, SpanNodes
+from .learn import learn
 from .quantized import Provenance, QParams, QuantizedSpan, QWeight, plain_conv
 from .ranges import Sample, observe
 from .recipe import Recipe, recipe_named
@@ -34,6 +35,7 @@ from .rounding import (
 )
 from .scales import AFTER_TABLE, TABLES, choose_ranges
 from .sensitivity import choose_float_nodes
+from .starts import Kept, nearest_start, start_path
 from .text import mastered, pages, small
 
 EffortName = Literal["smoke", "fast", "best"]
@@ -47,6 +49,7 @@ class Effort:
         crops: of photographs, for ranges and for rounding.
         text: crops of drawn text beside.
         side: of a crop.
+        starts: how many times all this is done, of which the best is kept.
         steps: of learning.
         batch: crops per step.
     """
@@ -54,14 +57,15 @@ class Effort:
     crops: int
     text: int
     side: int
+    starts: int
     steps: int
     batch: int
 
 
 EFFORTS: dict[EffortName, Effort] = {
-    "smoke": Effort(crops=2, text=4, side=24, steps=2, batch=1),
-    "fast": Effort(crops=24, text=12, side=48, steps=0, batch=4),
-    "best": Effort(crops=24, text=12, side=48, steps=280, batch=4),
+    "smoke": Effort(crops=2, text=4, side=24, starts=1, steps=2, batch=1),
+    "fast": Effort(crops=24, text=12, side=48, starts=1, steps=0, batch=4),
+    "best": Effort(crops=24, text=12, side=48, starts=8, steps=280, batch=4),
 }
 
 
@@ -87,13 +91,14 @@ def quantize_ptq(
         seed: of every random draw; the same seed and images give the same result on the same machine.
         source_name: name of the float checkpoint, for the record.
         source_sha256: its hash, for the record.
-        resume: a file in which learning leaves its state now and then, and from which it goes on; removed at
-            the end.
+        resume: a file in which learning leaves its state now and then, and from which it goes on, as the
+            search for a start does from the file `start_path` beside it; both removed at the end.
         progress: told what is being done.
 
     Raises:
         InputError: the recipe does not exist or has no integer weights, the network's output does not depend
-            on the image, or the images cannot be used.
+            on the image, the images cannot be used, or the state is of another search.
+        KeyboardInterrupt: the user wants to stop; the state is kept.
     """
     row = recipe_named(recipe)
     if row.weight_bits is None:
@@ -101,7 +106,6 @@ def quantize_ptq(
     calibration = CalibrationSet.of(images, channels=network.config.in_channels, seed=seed)
     _refuse_blind(network)
     plan = EFFORTS[effort]
-    start = prepare(network, row, calibration, plan, progress)
     provenance = Provenance(
         source_name=source_name,
         source_sha256=source_sha256,
@@ -110,23 +114,35 @@ def quantize_ptq(
         images=len(images),
         images_sha256=calibration.sha256,
     )
-    made = assemble(start, row, provenance)
-    if plan.steps == 0:
-        return made
-    from .learn import learn
 
-    identity = {"effort": effort, "frames": calibration.sha256, "float network": _fingerprint(network)}
-    return learn(
-        network,
-        made,
-        calibration,
-        steps=plan.steps,
-        batch=plan.batch,
-        side=plan.side,
-        identity={"recipe": recipe, **identity},
-        state=resume,
-        progress=progress,
-    )
+    def make(drawn: CalibrationSet, progress: Progress) -> QuantizedSpan:
+        return assemble(prepare(network, row, drawn, plan, progress), row, provenance)
+
+    kept, fingerprint = None, _fingerprint(network)
+    if resume is not None:
+        record = replace(provenance, source_sha256=fingerprint)
+        kept = Kept(path=start_path(resume), recipe=recipe, record=record)
+    if plan.starts == 1:
+        made = make(calibration, progress)
+    else:
+        made = nearest_start(network, calibration, make, starts=plan.starts, kept=kept, progress=progress)
+        made = replace(made, provenance=replace(made.provenance, source_sha256=source_sha256))
+    if plan.steps:
+        identity = {"effort": effort, "frames": calibration.sha256, "float network": fingerprint}
+        made = learn(
+            network,
+            made,
+            calibration,
+            steps=plan.steps,
+            batch=plan.batch,
+            side=plan.side,
+            identity={"recipe": recipe, **identity},
+            state=resume,
+            progress=progress,
+        )
+    if kept is not None:
+        kept.path.unlink(missing_ok=True)
+    return made
 
 
 @dataclass(frozen=True, kw_only=True)

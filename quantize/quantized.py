@@ -105,6 +105,8 @@ class Provenance:
         images: how many calibration images.
         images_sha256: hash of their pixels, in order.
         steps: steps of training that were run.
+        starts: how many starts were compared.
+        start: number of the one that was kept, from 0.
     """
 
     source_name: str = ""
@@ -114,6 +116,14 @@ class Provenance:
     images: int = 0
     images_sha256: str = ""
     steps: int = 0
+    starts: int = 1
+    start: int = 0
+
+    @property
+    def search(self) -> str:
+        """How long the search was, for people."""
+        starts = f"best of {self.starts} starts, " if self.starts > 1 else ""
+        return f"effort {self.effort}, {starts}{self.steps} steps, seed {self.seed}"
 
 
 @dataclass(frozen=True, kw_only=True)

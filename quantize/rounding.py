@@ -6,6 +6,7 @@ so most of the error of rounding one weight can be taken back by the others. The
 weight, with input 1.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -115,13 +116,18 @@ def compensated(
     wanted = torch.linalg.solve(damped, (exact @ (moments.cross + added)).T).T
     wanted = undone * wanted + (1 - undone) * _without_mean_error(exact, moments)
     largest = (wanted[:, :-1].abs().amax(1) / LIMIT).clamp(min=1e-12)
-    scales = torch.stack([largest * shrink for shrink in SHRINKS])
-    integers, bias, error = _spread_rounding(wanted, scales, damped)
-    best, rows = error.argmin(0), torch.arange(len(wanted))
+    scales = torch.cat([largest * shrink for shrink in SHRINKS])
+
+    def stored(weights: Tensor) -> Tensor:
+        return torch.round(weights / scales).clamp_(-LIMIT, LIMIT) * scales
+
+    numbers, bias, costs = spread_rounding(wanted.repeat(len(SHRINKS), 1), damped, stored)
+    best = costs.view(len(SHRINKS), -1).argmin(0) * len(wanted) + torch.arange(len(wanted))
+    scale = scales[best]
     return QWeight(
-        values=integers[best, rows].view(conv.weight.shape).to(torch.int8),
-        scale=scales[best, rows].float(),
-        bias=bias[best, rows].float(),
+        values=torch.round(numbers[best] / scale[:, None]).view(conv.weight.shape).to(torch.int8),
+        scale=scale.float(),
+        bias=bias[best].float(),
     )
 
 
@@ -132,38 +138,40 @@ def _without_mean_error(exact: Tensor, moments: Moments) -> Tensor:
     return torch.cat([exact[:, :-1], bias[:, None] / share], dim=1)
 
 
-def _spread_rounding(wanted: Tensor, scales: Tensor, damped: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Round one input after the other, at each of some scales.
+def spread_rounding(
+    wanted: Tensor, damped: Tensor, stored: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Round one input's weights after the other, each error spread over the weights still to come (GPTQ).
 
     Args:
-        wanted: (O, I*k*k + 1), the bias last.
-        scales: (S, O).
-        damped: (I*k*k + 1)^2.
+        wanted: (O, I*k*k + 1), the bias last, float64.
+        damped: (I*k*k + 1)^2, moments of the inputs.
+        stored: from the weights of one input, (O,), to the numbers that stand for them.
 
     Returns:
-        integers (S, O, I*k*k), biases (S, O), and what the error of each row costs, (S, O).
+        numbers (O, I*k*k), biases (O,), which are not rounded, and what each row's error costs, (O,).
     """
-    power, (tried, rows) = damped.diagonal(), scales.shape
+    power = damped.diagonal()
     order = torch.cat([power[:-1].argsort(descending=True), torch.tensor([len(power) - 1])])
-    spread = root_of_inverse(damped[order][:, order])
-    rest = wanted[:, order].T.repeat(1, tried)
-    scale, rounded, costs = scales.flatten(), torch.zeros_like(rest), torch.zeros_like(scales).flatten()
-    for start in range(0, len(rest) - 1, AT_ONCE):
-        stop = min(start + AT_ONCE, len(rest) - 1)
+    spread = _root_of_inverse(damped[order][:, order])
+    rest = wanted.T[order]
+    rounded, costs = torch.zeros_like(rest[:-1]), torch.zeros_like(rest[0])
+    for start in range(0, len(rounded), AT_ONCE):
+        stop = min(start + AT_ONCE, len(rounded))
         errors = torch.zeros_like(rest[start:stop])
         for column in range(start, stop):
-            integer = torch.round(rest[column] / scale).clamp_(-LIMIT, LIMIT)
-            error = (rest[column] - integer * scale) / spread[column, column]
-            rounded[column], errors[column - start] = integer, error
+            number = stored(rest[column])
+            error = (rest[column] - number) / spread[column, column]
+            rounded[column], errors[column - start] = number, error
             rest[column + 1 : stop].addr_(spread[column, column + 1 : stop], error, alpha=-1)
         rest[stop:].addmm_(spread[start:stop, stop:].T, errors, alpha=-1)
         costs += errors.square().sum(0)
-    integers = torch.zeros_like(rounded[:-1])
-    integers[order[:-1]] = rounded[:-1]
-    return integers.T.view(tried, rows, -1), rest[-1].view(tried, rows), costs.view(tried, rows)
+    numbers = torch.zeros_like(rounded)
+    numbers[order[:-1]] = rounded
+    return numbers.T, rest[-1], costs
 
 
-def root_of_inverse(matrix: Tensor) -> Tensor:
+def _root_of_inverse(matrix: Tensor) -> Tensor:
     """The upper triangular R with R^T R the inverse of `matrix`, from a factorization of `matrix` itself."""
     lower = torch.linalg.cholesky(matrix.flip(0, 1))
     unit = torch.eye(len(matrix), dtype=matrix.dtype)

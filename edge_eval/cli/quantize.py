@@ -137,7 +137,7 @@ def quantize(
         if json_target is not None:
             screen.emit_json(document, json_target, overwrite=overwrite_result)
         if json_target != "-":
-            _show(screen, document, costs, picture)
+            _show(screen, document, quantized.provenance.search, costs, picture)
         if trained is None or trained.training.ended != "interrupted":
             return None
         screen.say("interrupted: the same command with --resume goes on")
@@ -228,20 +228,24 @@ def picture_path(
 
 
 def state_path(out: Path, *, resume: bool, overwrite: bool) -> Path:
-    """Where the search keeps its state.
+    """Where the search keeps its state, beside which it keeps what it started from.
 
     Raises:
-        InputError: there is one and it is not asked for, or none and it is.
+        InputError: there is one of them and it is not asked for, or none and it is.
     """
+    from quantize.starts import start_path
+
     state = out.with_name(out.name + STATE_SUFFIX)
-    if resume and not state.exists():
+    left = [path for path in (state, start_path(state)) if path.exists()]
+    if resume and not left:
         raise InputError(f"there is no {state} of an interrupted search; leave --resume out")
-    if state.exists() and not resume:
+    if left and not resume:
         if not overwrite:
             raise InputError(
-                f"an interrupted search left {state}; give --resume to go on, or --overwrite to begin anew"
+                f"an interrupted search left {left[0]}; give --resume to go on, or --overwrite to begin anew"
             )
-        state.unlink()
+        for path in left:
+            path.unlink()
     return state
 
 
@@ -260,6 +264,7 @@ def facts_of(
         "method": quantized.method,
         "effort": made.effort,
         "seed": made.seed,
+        "starts": made.starts,
         "steps": made.steps,
         "seconds": round(seconds, 1),
         "calibration": {"name": plan.calibration.name, "images": made.images, "sha256": made.images_sha256},
@@ -269,14 +274,18 @@ def facts_of(
 
 
 def _show(
-    screen: Terminal, document: dict[str, Any], costs: "Sequence[Cost] | None", picture: Path | None
+    screen: Terminal,
+    document: dict[str, Any],
+    search: str,
+    costs: "Sequence[Cost] | None",
+    picture: Path | None,
 ) -> None:
     """The facts as lines, the costs as a table."""
     images, megabytes = document["calibration"], document["size_bytes"] / 1e6
     rows = {
         "quantized": f"{document['file']}, {megabytes:.2f} MB, sha256 {document['sha256']}",
         "recipe": f"{document['recipe']}, {document['method']}",
-        "search": f"effort {document['effort']}, {document['steps']} steps, seed {document['seed']}",
+        "search": search,
         "training": training_line(document["training"]) if document["training"] else "",
         "calibration": f"{images['name']}, {images['images']} images, sha256 {images['sha256']}",
         "left in float": ", ".join(document["float_nodes"]),

@@ -27,6 +27,10 @@ class LossWeights:
         distance: how a difference counts in these two; squares are those of grey levels.
         margin: LR pixels along each side of a crop that count in no term: near its border the network sees
             padding where the image goes on.
+        crop_floor: where it is given, a crop's difference counts in these two by one over the teacher's own
+            squared error there on luma plus this floor, both in squared grey levels. As in a PSNR, what is
+            lost on a smooth crop, which the teacher gets almost right, then counts for more than the same
+            on a crop full of texture, whose error no network of this size can lower.
     """
 
     pixel: float = 1.0
@@ -35,6 +39,7 @@ class LossWeights:
     luma_share: float = 0.0
     distance: Distance = "absolute"
     margin: int = 0
+    crop_floor: float | None = None
 
 
 def training_loss(upscaled: Tensor, batch: Batch, weights: LossWeights) -> Tensor:
@@ -42,25 +47,27 @@ def training_loss(upscaled: Tensor, batch: Batch, weights: LossWeights) -> Tenso
 
     Args:
         upscaled: (N, C, s*H, s*W), any float dtype, unclipped.
-        batch: has a teacher's output where `weights.distillation` is not 0.
+        batch: has a teacher's output where `weights.distillation` is not 0 or there is a `crop_floor`.
         weights: factors.
 
     Raises:
         ValueError: a teacher's output is wanted and absent.
     """
+    if batch.teacher is None and (weights.distillation or weights.crop_floor is not None):
+        raise ValueError("distillation and weights of crops need training images with a teacher's output")
     inside = _inside(batch, weights.margin)
-    upscaled = upscaled[inside].float()
-    difference = upscaled - batch.hr[inside]
+    upscaled, hr = upscaled[inside].float(), batch.hr[inside]
+    teacher = hr if batch.teacher is None else batch.teacher[inside]
+    crops = _crop_weights(teacher - hr, weights)
+    difference = upscaled - hr
     loss = difference.new_zeros(())
     if weights.pixel:
-        loss = loss + weights.pixel * _distance(difference, weights)
+        loss = loss + weights.pixel * _distance(difference, weights, crops)
     if weights.frequency:
         spectrum = torch.view_as_real(torch.fft.rfft2(difference, norm="ortho"))
         loss = loss + weights.frequency * spectrum.abs().mean()
     if weights.distillation:
-        if batch.teacher is None:
-            raise ValueError("distillation needs training images with a teacher's output")
-        loss = loss + weights.distillation * _distance(upscaled - batch.teacher[inside], weights)
+        loss = loss + weights.distillation * _distance(upscaled - teacher, weights, crops)
     return loss
 
 
@@ -70,15 +77,25 @@ def _inside(batch: Batch, margin: int) -> tuple[Any, ...]:
     return (..., *(slice(cut, side - cut) for side in batch.hr.shape[-2:]))
 
 
-def _distance(difference: Tensor, weights: LossWeights) -> Tensor:
-    """The mean over pixels of a difference in [0, 1], (N, C, H, W)."""
-    mean = _MEANS[weights.distance]
+def _crop_weights(error: Tensor, weights: LossWeights) -> Tensor | float:
+    """What each crop counts, (N, 1, 1, 1), by the teacher's error on it, (N, C, H, W)."""
+    if weights.crop_floor is None:
+        return 1.0
+    squared = 255**2 * luma(error).square().mean((1, 2))
+    return (1 / (squared + weights.crop_floor)).view(-1, 1, 1, 1)
+
+
+def _distance(difference: Tensor, weights: LossWeights, crops: Tensor | float) -> Tensor:
+    """The mean over pixels of a difference in [0, 1], (N, C, H, W), its crops weighted."""
+    counted = _COUNTED[weights.distance]
+    mean = (crops * counted(difference)).mean()
     if not weights.luma_share or difference.shape[1] != 3:
-        return mean(difference)
-    return weights.luma_share * mean(luma(difference)) + (1 - weights.luma_share) * mean(difference)
+        return mean
+    on_luma = (crops * counted(luma(difference)[:, None])).mean()
+    return weights.luma_share * on_luma + (1 - weights.luma_share) * mean
 
 
-_MEANS: dict[Distance, Callable[[Tensor], Tensor]] = {
-    "absolute": lambda difference: difference.abs().mean(),
-    "squared": lambda difference: 255**2 * difference.square().mean(),
+_COUNTED: dict[Distance, Callable[[Tensor], Tensor]] = {
+    "absolute": torch.abs,
+    "squared": lambda difference: 255**2 * difference.square(),
 }

@@ -118,6 +118,25 @@ def test_luma_counts_as_the_evaluation_counts_it_and_squares_are_of_grey_levels(
     assert float(training_loss(upscaled[:, 1:2], grey, LossWeights(luma_share=0.5))) == pytest.approx(0.2)
 
 
+def test_crops_count_by_the_teachers_own_error_on_them() -> None:
+    hr = torch.zeros(2, 3, 8, 8)
+    teacher = hr.clone()
+    teacher[1] += 4 / 255
+    on_luma = 4 * (65.481 + 128.553 + 24.966) / 255
+    batch = Batch(lr=torch.zeros(2, 3, 4, 4), hr=hr, teacher=teacher)
+    upscaled = teacher + 2 / 255
+
+    def loss(**weights: Any) -> float:
+        options: dict[str, Any] = {"distance": "squared", "crop_floor": 9.0, **weights}
+        return float(training_loss(upscaled, batch, LossWeights(**options)))
+
+    assert loss(pixel=0, distillation=1) == pytest.approx((4 / 9 + 4 / (on_luma**2 + 9)) / 2)
+    assert loss() == pytest.approx((4 / 9 + 36 / (on_luma**2 + 9)) / 2)
+    assert loss(crop_floor=None) == pytest.approx((4 + 36) / 2)
+    with pytest.raises(ValueError, match="weights of crops need .* a teacher's output"):
+        training_loss(batch_of(0.3).hr, batch_of(0.3), LossWeights(crop_floor=9.0))
+
+
 def test_what_lies_in_the_margin_does_not_count() -> None:
     hr = torch.zeros(1, 3, 8, 8)
     batch = Batch(lr=torch.zeros(1, 3, 4, 4), hr=hr, teacher=hr + 0.5)
