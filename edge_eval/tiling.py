@@ -44,20 +44,17 @@ def plan_axis(length: int, tile: int, radius: int) -> tuple[Span, ...]:
     """
     if length < tile:
         raise InputError(
-            f"the image has {length} pixels along a side where the network takes exactly {tile}: "
-            f"filling it up "
-            "would change the result at its border; convert with a flexible size, or one no larger "
-            "than the "
-            "smallest image"
+            f"the image has {length} pixels along a side where the network takes exactly {tile}: filling it "
+            "up would change the result at its border; convert with a flexible size, or one no larger than "
+            "the smallest image"
         )
     if length == tile:
         return (Span(start=0, keep_from=0, keep_to=length),)
     step = tile - 2 * radius
     if step < 1 and length > 2 * (tile - radius):
         raise InputError(
-            f"tiles of {tile} pixels are too small: the network looks {radius} pixels far, so tiles "
-            f"need at "
-            f"least {2 * radius + 1}"
+            f"tiles of {tile} pixels are too small: the network looks {radius} pixels far, so tiles need "
+            f"at least {2 * radius + 1}"
         )
     spans = []
     kept = 0

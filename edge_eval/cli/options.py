@@ -190,7 +190,9 @@ def quantization_options(*calibration_names: str) -> Callable[[Command], Command
         for option in (
             click.option("--seed", type=click.IntRange(min=0), help="Of random draws.  [default: 0]"),
             click.option(
-                "--effort", type=click.Choice(["fast", "best"]), help="Of the search.  [default: fast]"
+                "--effort",
+                type=click.Choice(["fast", "best"]),
+                help="Of the search: best takes eight starts' best, and learns.  [default: fast]",
             ),
             click.option(*calibration_names, "calibration", type=PATH, metavar="DIR", help=images),
             click.option("--method", type=method, metavar="ptq|qat", help="How to quantize.  [default: ptq]"),

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,36 @@ def test_an_interrupted_search_is_taken_up_or_begun_anew_only_on_request(
     assert invoke(*command, "--resume").exit_code == 0
     assert invoke(*command, "--overwrite").exit_code == 0
     assert begun == [0.5, 0.0, 0.5]
+    assert [path.name for path in tmp_path.iterdir()] == ["q.safetensors"]
+
+
+def test_a_search_interrupted_between_starts_is_taken_up_or_begun_anew_only_on_request(
+    invoke: Invoke,
+    network_file: Path,
+    calibration: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from quantize import ptq
+
+    monkeypatch.setitem(ptq.EFFORTS, "fast", replace(ptq.EFFORTS["fast"], starts=2, steps=0))
+    out, made = tmp_path / "q.safetensors", []
+    command = ("quantize", network_file, "--data", calibration, "-o", out)
+    prepare = ptq.prepare
+
+    def interrupted(*arguments: Any) -> ptq.Start:
+        if made:
+            os.kill(os.getpid(), signal.SIGINT)
+        made.append(arguments)
+        return prepare(*arguments)
+
+    monkeypatch.setattr(ptq, "prepare", interrupted)
+    assert invoke(*command).exit_code == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["q.safetensors.start.safetensors"]
+    monkeypatch.setattr(ptq, "prepare", prepare)
+    assert "left" in (said := refusal(invoke(*command))) and "give --resume to go on" in said
+    resumed = invoke(*command, "--resume")
+    assert resumed.exit_code == 0 and "best of 2 starts" in " ".join(resumed.output.split())
     assert [path.name for path in tmp_path.iterdir()] == ["q.safetensors"]
 
 
