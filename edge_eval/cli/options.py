@@ -192,7 +192,7 @@ def quantization_options(*calibration_names: str) -> Callable[[Command], Command
             click.option(
                 "--effort",
                 type=click.Choice(["fast", "best"]),
-                help="Of the search: best takes eight starts' best, and learns.  [default: fast]",
+                help="Of the search: best takes the best of eight starts.  [default: fast]",
             ),
             click.option(*calibration_names, "calibration", type=PATH, metavar="DIR", help=images),
             click.option("--method", type=method, metavar="ptq|qat", help="How to quantize.  [default: ptq]"),
