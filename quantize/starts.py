@@ -1,7 +1,7 @@
 """Of several starts of post-training quantization, the one that comes nearest to the float network.
 
-Which crops and directions are drawn decides the rounding noise by some per cent, on text by tens. A start is
-judged by what it computes on other crops of the photographs, some on their side, and on other pages of text.
+Which crops and directions are drawn decides the rounding noise by some per cent, on text by tens of them. A
+start is judged by what it computes on other crops of the photographs, some on their side, and on other pages of text.
 """
 
 import math
@@ -19,7 +19,6 @@ from models.progress import Progress, silent
 from .calibration import CalibrationSet
 from .learn import output_error
 from .quantized import Provenance, QuantizedSpan, load_quantized
-from .ranges import EDGES_SHARE
 from .simulation import simulate
 from .text import mastered, pages, small
 
@@ -35,6 +34,10 @@ JUDGED_SIDE = 96
 
 JUDGED_PAGES = 24
 """Pages of text that they are judged on, as large as half a crop."""
+
+TEXT_COUNTS = 0.5
+"""What the error on text counts beside that on photographs, both as logarithms. More than for ranges: starts
+differ by thousandths of a decibel on photographs, and by tenths on text."""
 
 JUDGED_DRAW = 1
 JUDGED_SEED = 2**20
@@ -141,7 +144,7 @@ def nearest_start(
 
 @torch.no_grad()
 def distance(network: SpanDeploy, made: QuantizedSpan, photographs: Tensor, text: Tensor) -> float:
-    """How far a quantized network is from the float one: logarithms of errors, weighted as ranges weigh them.
+    """How far a quantized network is from the float one.
 
     Args:
         network: the float network.
@@ -150,7 +153,7 @@ def distance(network: SpanDeploy, made: QuantizedSpan, photographs: Tensor, text
         text: the same; may be empty.
 
     Returns:
-        log(error on photographs) + `EDGES_SHARE` log(error on text), errors squared in 8-bit levels.
+        log(error on photographs) + `TEXT_COUNTS` log(error on text), errors squared in 8-bit levels.
     """
 
     def error(lr_nchw: Tensor) -> float:
@@ -160,7 +163,7 @@ def distance(network: SpanDeploy, made: QuantizedSpan, photographs: Tensor, text
             squared += len(part) * float(output_error(simulate(made, part).clamp(0, 1), aim))
         return max(255**2 * squared / len(lr_nchw), torch.finfo(torch.float32).tiny)
 
-    return math.log(error(photographs)) + (EDGES_SHARE * math.log(error(text)) if len(text) else 0.0)
+    return math.log(error(photographs)) + (TEXT_COUNTS * math.log(error(text)) if len(text) else 0.0)
 
 
 def _judged_on(network: SpanDeploy, calibration: CalibrationSet) -> tuple[Tensor, Tensor]:
