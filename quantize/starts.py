@@ -1,7 +1,8 @@
 """Of several starts of post-training quantization, the one that comes nearest to the float network.
 
 Which crops and directions are drawn decides the rounding noise by some per cent, on text by tens of them. A
-start is judged by what it computes on other crops of the photographs, some on their side, and on other pages of text.
+start is judged by what it computes on other crops of the photographs, some on their side, and on other pages
+of text.
 """
 
 import math
