@@ -172,7 +172,7 @@ def run_qat(
     from models.training import open_processes
     from quantize.calibration import CalibrationSet
     from quantize.qat import quantize_qat
-    from quantize.starts import start_path
+    from quantize.start_file import start_path
 
     processes = processes or open_processes(job.options.device)
     progress = progress if processes.rank == 0 else silent
@@ -268,7 +268,7 @@ def _start(
     import torch
 
     from quantize import load_quantized, quantize_ptq
-    from quantize.starts import start_path
+    from quantize.start_file import start_path
 
     if state is not None and resume:
         return load_quantized(start_path(state))

@@ -35,7 +35,8 @@ from .rounding import (
 )
 from .scales import AFTER_TABLE, TABLES, choose_ranges
 from .sensitivity import choose_float_nodes
-from .starts import Kept, nearest_start, start_path
+from .start_file import start_path
+from .starts import Kept, nearest_start
 from .text import mastered, pages, small
 
 EffortName = Literal["smoke", "fast", "best"]

@@ -23,9 +23,6 @@ from .quantized import Provenance, QuantizedSpan, load_quantized
 from .simulation import simulate
 from .text import mastered, pages, small
 
-SUFFIX = ".start.safetensors"
-"""What is added to a state's name for the network that a search or a training started from."""
-
 APART = 2**16
 """Between the seeds of two starts, so that those of two searches differ."""
 
@@ -54,11 +51,6 @@ def seed_of_start(seed: int, number: int) -> int:
 
 Make = Callable[[CalibrationSet, Progress], QuantizedSpan]
 """Makes a start from a calibration set, whose seed decides it."""
-
-
-def start_path(state: Path) -> Path:
-    """Where the network that an unfinished search or training started from is kept."""
-    return state.with_name(state.stem + SUFFIX)
 
 
 @dataclass(frozen=True, kw_only=True)

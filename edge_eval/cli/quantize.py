@@ -233,7 +233,7 @@ def state_path(out: Path, *, resume: bool, overwrite: bool) -> Path:
     Raises:
         InputError: there is one of them and it is not asked for, or none and it is.
     """
-    from quantize.starts import start_path
+    from quantize.start_file import start_path
 
     state = out.with_name(out.name + STATE_SUFFIX)
     left = [path for path in (state, start_path(state)) if path.exists()]

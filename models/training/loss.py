@@ -58,7 +58,7 @@ def training_loss(upscaled: Tensor, batch: Batch, weights: LossWeights) -> Tenso
     inside = _inside(batch, weights.margin)
     upscaled, hr = upscaled[inside].float(), batch.hr[inside]
     teacher = hr if batch.teacher is None else batch.teacher[inside]
-    crops = _crop_weights(teacher - hr, weights)
+    crops = None if weights.crop_floor is None else _crop_weights(teacher - hr, weights.crop_floor)
     difference = upscaled - hr
     loss = difference.new_zeros(())
     if weights.pixel:
@@ -77,21 +77,23 @@ def _inside(batch: Batch, margin: int) -> tuple[Any, ...]:
     return (..., *(slice(cut, side - cut) for side in batch.hr.shape[-2:]))
 
 
-def _crop_weights(error: Tensor, weights: LossWeights) -> Tensor | float:
+def _crop_weights(error: Tensor, floor: float) -> Tensor:
     """What each crop counts, (N, 1, 1, 1), by the teacher's error on it, (N, C, H, W)."""
-    if weights.crop_floor is None:
-        return 1.0
     squared = 255**2 * luma(error).square().mean((1, 2))
-    return (1 / (squared + weights.crop_floor)).view(-1, 1, 1, 1)
+    return (1 / (squared + floor)).view(-1, 1, 1, 1)
 
 
-def _distance(difference: Tensor, weights: LossWeights, crops: Tensor | float) -> Tensor:
-    """The mean over pixels of a difference in [0, 1], (N, C, H, W), its crops weighted."""
-    counted = _COUNTED[weights.distance]
-    mean = (crops * counted(difference)).mean()
+def _distance(difference: Tensor, weights: LossWeights, crops: Tensor | None) -> Tensor:
+    """The mean over pixels of a difference in [0, 1], (N, C, H, W), its crops weighted if they are."""
+
+    def mean_of(difference: Tensor) -> Tensor:
+        counted = _COUNTED[weights.distance](difference)
+        return (counted if crops is None else crops * counted).mean()
+
+    mean = mean_of(difference)
     if not weights.luma_share or difference.shape[1] != 3:
         return mean
-    on_luma = (crops * counted(luma(difference)[:, None])).mean()
+    on_luma = mean_of(luma(difference)[:, None])
     return weights.luma_share * on_luma + (1 - weights.luma_share) * mean
 
 

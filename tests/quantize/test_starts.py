@@ -12,7 +12,8 @@ from models import SpanDeploy
 from models.errors import InputError
 from quantize import QuantizedSpan, load_quantized, ptq, quantize_ptq, starts
 from quantize.calibration import CalibrationSet
-from quantize.starts import distance, start_path
+from quantize.start_file import start_path
+from quantize.starts import distance
 
 STARTS = 3
 
