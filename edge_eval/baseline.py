@@ -1,7 +1,7 @@
 """Earlier results that later ones must not fall behind."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -73,8 +73,8 @@ class Baseline:
             if now is None:
                 yield f"{what}: is in {self.name} and not among the results"
                 continue
-            yield from self._larger(what, timed, now)
             yield from self._slower(what, timed, now, latency)
+        yield from self._larger(_file_sizes(*quality, *latency))
 
     def _worse_quality(self, old: Quality, new: Quality | None) -> Iterator[str]:
         what = f"{old.artifact} on {old.runtime}, {old.dataset}"
@@ -91,13 +91,15 @@ class Baseline:
                     f"({old.psnr_y_db:.4f}); {limit_text(self.allowed.psnr)} is allowed"
                 )
 
-    def _larger(self, what: str, old: HostLatency, new: HostLatency) -> Iterator[str]:
-        growth = new.size_bytes / old.size_bytes - 1 if old.size_bytes else 0.0
-        if not growth <= self.allowed.size:
-            yield (
-                f"{what}: {new.size_bytes:,} bytes, {_percent(growth, self.allowed.size)} more than in "
-                f"{self.name} ({old.size_bytes:,}); {_allowed(self.allowed.size)} is allowed"
-            )
+    def _larger(self, sizes: Mapping[str, int]) -> Iterator[str]:
+        """One line per file that grew, however many rows it has; `sizes` are the new ones."""
+        for name, old in _file_sizes(*self.quality, *self.latency).items():
+            growth = sizes.get(name, old) / old - 1
+            if not growth <= self.allowed.size:
+                yield (
+                    f"{name}: {sizes[name]:,} bytes, {_percent(growth, self.allowed.size)} more than in "
+                    f"{self.name} ({old:,}); {_allowed(self.allowed.size)} is allowed"
+                )
 
     def _slower(
         self, what: str, old: HostLatency, new: HostLatency, latency: Sequence[HostLatency]
@@ -193,6 +195,11 @@ def _allowed(part: float) -> str:
     """A part as a percentage, one digit after the point unless more are needed."""
     percent = round(100 * part, 9)
     return f"{percent:.1f}%" if percent == round(percent, 1) else f"{limit_text(percent)}%"
+
+
+def _file_sizes(*rows: Quality | HostLatency) -> dict[str, int]:
+    """The bytes of every file that rows are of, by its name; a row whose size is not known says nothing."""
+    return {row.artifact: row.size_bytes for row in rows if row.size_bytes}
 
 
 def _quality_key(row: Quality) -> tuple[object, ...]:

@@ -54,7 +54,7 @@ def plan_axis(length: int, tile: int, radius: int) -> tuple[Span, ...]:
     if step < 1 and length > 2 * (tile - radius):
         raise InputError(
             f"tiles of {tile} pixels are too small: the network looks {radius} pixels far, so tiles need "
-            f"at least {2 * radius + 1}"
+            f"at least {2 * radius + 1}; convert with a larger size, or a flexible one"
         )
     spans = []
     kept = 0

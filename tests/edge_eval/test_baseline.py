@@ -8,6 +8,7 @@ import pytest
 from gate_support import judged, timed
 
 from edge_eval.baseline import Allowed, Baseline, read_baseline
+from edge_eval.report_data import Quality
 from edge_eval.tolerances import limit
 from models import InputError
 
@@ -73,9 +74,24 @@ def test_missing_rows_fail() -> None:
 
 def test_a_file_that_grew_is_named() -> None:
     assert worse(latency=(FLOAT, timed("q.tflite", 50.0, size_bytes=120_000))) == [
-        "q.tflite on tflite, 16x12, 1 thread: 120,000 bytes, 20.0% more than in old.json (100,000); "
-        "1.0% is allowed"
+        "q.tflite: 120,000 bytes, 20.0% more than in old.json (100,000); 1.0% is allowed"
     ]
+
+
+def test_a_file_that_grew_is_named_once_and_where_only_its_quality_is_known_too() -> None:
+    def rows(size: int) -> tuple[Quality, ...]:
+        row = replace(judged("a.tflite", 29.8), size_bytes=size)
+        return row, replace(row, dataset="others")
+
+    line = "a.tflite: 1,100 bytes, 10.0% more than in old.json (1,000); 1.0% is allowed"
+    assert worse(rows(1100), old=replace(OLD, quality=rows(1000), latency=())) == [line]
+    both = replace(OLD, quality=rows(1000), latency=(timed("a.tflite", 1.0, size_bytes=1000), FLOAT))
+    grown = (timed("a.tflite", 1.0, size_bytes=1100), FLOAT)
+    assert worse(rows(1100), grown, old=both) == [line]
+
+
+def test_a_size_that_an_earlier_document_does_not_have_fails_nothing() -> None:
+    assert worse((replace(judged("a.tflite", 29.8), size_bytes=5),), old=replace(OLD, latency=())) == []
 
 
 def slower(*growths: float, floor_ratio: float | None = None) -> list[str]:

@@ -82,7 +82,8 @@ def test_smaller_than_the_tile_is_refused() -> None:
 
 def test_tiles_smaller_than_the_field_are_refused() -> None:
     with pytest.raises(
-        InputError, match="tiles of 8 pixels are too small: .* looks 4 pixels far.* at least 9"
+        InputError,
+        match="tiles of 8 pixels .* looks 4 pixels far.* at least 9; convert with a larger size",
     ):
         run_tiled(Box(4, (8, 8)), np.ones((30, 30, 1), np.float32), radius=4)
 
