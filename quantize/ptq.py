@@ -176,7 +176,7 @@ def prepare(
     balance(nodes, crops, activation_bits=recipe.activation_bits)
     text = text_it_masters(nodes, plan.text, crops.shape[-1], seed=calibration.seed)
     samples = observe(nodes, crops, seed=calibration.seed, progress=progress)
-    edges = observe(nodes, text, seed=calibration.seed, progress=progress)
+    edges = observe(nodes, text, seed=calibration.seed, stage="observe text", progress=progress)
     activations: dict[str, QParams] = {}
     if recipe.activation_bits is not None:
         activations = choose_ranges(nodes, recipe, samples, edges)

@@ -69,7 +69,13 @@ class Sample:
 
 
 def observe(
-    network: SpanNodes, lr_nchw: Tensor, *, probes: int = 2, seed: int = 0, progress: Progress = silent
+    network: SpanNodes,
+    lr_nchw: Tensor,
+    *,
+    probes: int = 2,
+    seed: int = 0,
+    stage: str = "observe",
+    progress: Progress = silent,
 ) -> dict[str, Sample]:
     """Every tensor of the float network on a batch, with what an error in it costs.
 
@@ -78,6 +84,7 @@ def observe(
         lr_nchw: (N, C, H, W) in [0, 1].
         probes: random directions of the output per kind of error; more are less noisy.
         seed: of the directions.
+        stage: what `progress` is told is being done.
         progress: told after every direction.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -99,7 +106,7 @@ def observe(
                     weights.setdefault(name, []).append(share)
                 else:
                     weights[name][-1] += share
-            progress("observe", 2 * probes * number + probe + 1, 2 * probes * len(parts))
+            progress(stage, 2 * probes * number + probe + 1, 2 * probes * len(parts))
     return {
         name: Sample(values=torch.cat(kept.pop(name)), weights=torch.cat(weights.pop(name)))
         for name in [*kept]
