@@ -78,6 +78,24 @@ def test_a_stopped_search_goes_on_with_the_best_so_far(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_finished_search_is_neither_made_nor_judged_again(
+    network: SpanDeploy, frames: list[np.ndarray], tmp_path: Path
+) -> None:
+    calibration = CalibrationSet.of(frames)
+    done = _alone(network, frames, 0)
+    done = replace(done, provenance=replace(done.provenance, starts=STARTS, start=1))
+    kept = starts.Kept(path=tmp_path / "kept", recipe="w8a8", record=done.provenance)
+    kept.save(done)
+
+    def never(*_: object) -> QuantizedSpan:
+        raise AssertionError("nothing is left to do")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(starts, "distance", never)
+        found = starts.nearest_start(network, calibration, never, starts=STARTS, kept=kept)
+    assert _same(found, done) and found.provenance == done.provenance
+
+
 def test_sixteen_bits_are_nearer_than_eight(network: SpanDeploy, frames: list[np.ndarray]) -> None:
     judged = starts._judged_on(network, CalibrationSet.of(frames))
     eight, sixteen = (
