@@ -21,7 +21,7 @@ def bench_tables(document: Mapping[str, Any]) -> Iterable[RenderableType]:
     """A document of `bench --json`: times, ratios, what was compared, and profiles.
 
     Raises:
-        ShapeError: it is none.
+        msgspec.ValidationError: it is none.
     """
     _, latencies = results_of(document)
     device = device_name(document.get("environment", {}), latencies)

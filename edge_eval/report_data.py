@@ -5,11 +5,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+import msgspec
 
 from models.errors import InputError
 
-from .json_records import ShapeError, record_of
 from .layer_errors import LayerErrors
 from .report_pictures import Scene
 
@@ -56,7 +57,7 @@ class Quality:
     drop_db: float | None
     drift_psnr_y_db: float | None
     max_abs_8bit: int
-    per_image: tuple[ImageFigures, ...]
+    per_image: Annotated[tuple[ImageFigures, ...], msgspec.Meta(min_length=1)]
     size_bytes: int | None = None
 
     @property
@@ -228,7 +229,7 @@ class ConfigFacts(TypedDict):
 
 
 class CheckpointFacts(TypedDict):
-    """The checkpoint of a run; other entries are shown as they are."""
+    """The checkpoint of a run, as far as a report relies on it; other entries are shown as they are."""
 
     name: str
     file: str
@@ -303,14 +304,14 @@ def _read_folder(folder: Path) -> Report:
             quality += found_quality
             latency += found_latency
     try:
-        run = record_of(RunRecord, record)
-    except ShapeError as error:
+        run = msgspec.convert(record, RunRecord)
+    except msgspec.ValidationError as error:
         raise InputError(f"{folder / RUN_FILE} is not what span-edge run writes: {error}; {TAKEN}") from error
     return Report(
         title=run.checkpoint["name"],
         folder=folder,
         created=run.created,
-        checkpoint=run.checkpoint,
+        checkpoint=record["checkpoint"],
         steps=run.artifacts,
         quality=quality,
         latency=latency,
@@ -329,18 +330,18 @@ def results_of(document: Mapping[str, Any]) -> tuple[tuple[Quality, ...], tuple[
     """The results of an `eval` or `bench` document, whichever it is.
 
     Raises:
-        ShapeError: it is neither.
+        msgspec.ValidationError: it is neither.
     """
     quality: list[Quality] = []
     latency: list[HostLatency] = []
-    for index, result in enumerate(record_of(Results, document).results):
-        at = f"results[{index}]"
-        if "psnr_y_db" not in result:
-            latency.append(record_of(HostLatency, result, at))
-            continue
-        quality.append(record_of(Quality, result, at))
-        if not quality[-1].per_image:
-            raise ShapeError(f"{at}.per_image is empty")
+    for number, result in enumerate(msgspec.convert(document, Results).results, start=1):
+        try:
+            if "psnr_y_db" in result:
+                quality.append(msgspec.convert(result, Quality))
+            else:
+                latency.append(msgspec.convert(result, HostLatency))
+        except msgspec.ValidationError as error:
+            raise msgspec.ValidationError(f"result {number}: {error}") from error
     return tuple(quality), tuple(latency)
 
 
@@ -351,7 +352,7 @@ def _results(
         raise InputError(f"{source} holds what span-edge estimate computed, and nothing measured; {TAKEN}")
     try:
         return results_of(document)
-    except ShapeError as error:
+    except msgspec.ValidationError as error:
         raise InputError(
             f"{source} is neither of eval --json nor of bench --json: {error}; {TAKEN}"
         ) from error

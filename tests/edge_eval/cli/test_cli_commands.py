@@ -310,7 +310,7 @@ def test_report_of_one_document(
     [
         ("{", "as JSON"),
         ("[]", "holds no JSON object"),
-        ('{"schema": 2, "results": []}', "schema is 2, not 1"),
+        ('{"schema": 2, "results": []}', "Invalid enum value 2 - at `$.schema`"),
         ('{"schema": 1, "results": [{"psnr_y_db": 1}]}', "is neither of eval --json nor of bench --json"),
     ],
 )
