@@ -1,7 +1,8 @@
 """Quantized networks to ML Programs: a MIL operation per node, with the quantized network's own integers.
 
 Where a tensor has integers, its operation is followed by quantize and dequantize, the pattern that Core ML
-runs in integers where it can (iOS 17); all else is floating point. Weights stay int8 in the file and are
+runs in integers where it can (iOS 17); an operation that keeps integers as they are is another dequantize.
+All else is floating point. Weights stay int8 in the file and are
 expanded by constexpr_affine_dequantize. The program is built as it is written, by no converter and no pass
 that could move a scale.
 """
@@ -58,6 +59,7 @@ class _Emitter:
     Attributes:
         float: what is computed between integers.
         real: float variables by tensor name; of tensors with integers, what they stand for.
+        integers: those tensors' integers, by their names in the program.
         fused: sigmoids that stand in the program only as part of what reads them.
     """
 
@@ -71,6 +73,7 @@ class _Emitter:
         self.nodes = {node.name: node for node in quantized.network.nodes}
         self.last = self.nodes[UPSCALED].inputs[0]
         self.real: dict[str, Any] = {}
+        self.integers: dict[str, Any] = {}
         self.fused = {
             node.name for node in self.nodes.values() if node.op == "sigmoid" and self._is_fused(node)
         }
@@ -102,15 +105,19 @@ class _Emitter:
 
     def stored(self, name: str, value: Any, given: QParams, kept: QParams) -> Any:
         """`value` rounded to integers by `given`, called `name`, and what they stand for by `kept`."""
-        integers = self.build.quantize(
+        self.integers[name] = self.build.quantize(
             input=value,
             scale=np.float32(given.scale) if self._is_float32(value) else self.float(given.scale),
             zero_point=np.int8(given.zero_point),
             output_dtype="int8",
             name=mil_name(name),
         )
+        return self.meaning(name, kept)
+
+    def meaning(self, name: str, kept: QParams) -> Any:
+        """What the integers called `name` stand for by `kept`."""
         return self.build.dequantize(
-            input=integers,
+            input=self.integers[name],
             scale=self.float(kept.scale),
             zero_point=np.int8(kept.zero_point),
             name=f"{mil_name(name)}_dequantized",
@@ -118,6 +125,10 @@ class _Emitter:
 
     def _emit(self, node: Node) -> None:
         qparams = self.qparams(node.name)
+        if node.op in ("plus_one", "times") and self.quantized.is_integer(node) and qparams is not None:
+            self.integers[node.name] = self.integers[node.inputs[0]]
+            self.real[node.name] = self.meaning(node.name, qparams)
+            return
         moves = node.op == "pixel_shuffle" and qparams == self.qparams(node.inputs[0])
         label = mil_name(node.name) + ("_float" if qparams and not moves else "")
         value = EMITTERS[node.op](self, node, label if node.name != UPSCALED else f"{label}_pixels")
@@ -223,6 +234,10 @@ def _plus_one(made: _Emitter, node: Node, label: str) -> Any:
     return made.build.add(x=made.real[node.inputs[0]], y=made.float(1), name=label)
 
 
+def _times(made: _Emitter, node: Node, label: str) -> Any:
+    return made.build.mul(x=made.real[node.inputs[0]], y=made.float(node.factor), name=label)
+
+
 def _mul(made: _Emitter, node: Node, label: str) -> Any:
     gates = [name for name in node.inputs if name in made.fused]
     if gates:
@@ -251,6 +266,7 @@ EMITTERS: dict[OpName, Callable[[_Emitter, Node, str], Any]] = {
     "center": _center,
     "tanh": _tanh,
     "plus_one": _plus_one,
+    "times": _times,
     "mul": _mul,
     "add": _add,
     "concat": _concat,

@@ -293,6 +293,16 @@ def _plus_one(made: _Emitter, node: Node, inputs: list[int], integer: bool) -> N
     made.run("ADD", [inputs[0], constant], made.result(node, made.channels(inputs[0]), integer), options)
 
 
+def _times(made: _Emitter, node: Node, inputs: list[int], integer: bool) -> None:
+    """MUL by a constant, which keeps the integers: its result is at another scale."""
+    if integer:
+        constant = made.constant(f"{node.name}/factor", np.array([1], dtype=np.int8), [node.factor])
+    else:
+        constant = made.constant(f"{node.name}/factor", np.array([node.factor], dtype=np.float32))
+    out = made.result(node, made.channels(inputs[0]), integer)
+    made.run("MUL", [inputs[0], constant], out, SCHEMA.MulOptionsT())
+
+
 def _add(made: _Emitter, node: Node, inputs: list[int], integer: bool) -> None:
     """ADD; of 16-bit integers at any scale, not only at powers of two."""
     options = SCHEMA.AddOptionsT()
@@ -342,6 +352,7 @@ EMITTERS: dict[OpName, Callable[[_Emitter, Node, list[int], bool], None]] = {
     "center": _center,
     "tanh": _tanh,
     "plus_one": _plus_one,
+    "times": _times,
     "mul": _mul,
     "add": _add,
     "concat": _concat,

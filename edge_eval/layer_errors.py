@@ -1,5 +1,6 @@
 """Where a quantized network's error comes from: every tensor of it held against the float network's."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from models.deploy import SpanDeploy
     from quantize.graph import SpanNodes
     from quantize.quantized import QuantizedSpan
+
+GROUP_NUMBER = re.compile(r"\.\d+(?=\.|$)")
+"""What a group of channels has in its name."""
+
+REARRANGED = ("block_", "conv_1")
+"""How the names of tensors begin whose channels may have other factors, another order, or groups."""
 
 CROP_SIDE = 96
 """Side of the part of an image that is run, in input pixels."""
@@ -63,10 +70,10 @@ def layer_errors(
 ) -> LayerErrors:
     """The error of every tensor of a quantized network, simulated in PyTorch, on the middle of one picture.
 
-    The rewriting before quantization multiplies some tensors by a factor per channel, or mixes their
-    channels by a matrix, the image's with a channel of ones, and takes from `conv_cat` what a pixel alone
-    tells of it. That is no error: it is fitted by least squares and put on the float network's tensors too,
-    which takes a little of the error as well.
+    What comes before rounding multiplies tensors of the blocks by a factor per channel, puts their channels
+    in another order and in groups, mixes those of others by a matrix, the image's with a channel of ones, and
+    takes from `conv_cat` what a pixel alone tells of it. That is no error: it is found by correlation and
+    least squares and put on the float network's tensors too, which takes a little of the error as well.
 
     Args:
         network: the folded float network.
@@ -84,8 +91,8 @@ def layer_errors(
     crop = _middle(frame)
     lr = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)[None])).float() / 255
     nodes = rewrite(network, activation_bits=recipe_named(quantized.recipe).activation_bits)
-    rewriting = _Rewriting(nodes)
     expected: dict[str, Tensor] = {}
+    rewriting = _Rewriting(nodes, quantized.network, expected)
     found: list[NodeError] = []
 
     def keep(name: str, value: "Tensor") -> "Tensor":
@@ -93,9 +100,8 @@ def layer_errors(
         return value
 
     def compare(name: str, value: "Tensor") -> None:
-        op = nodes.op_of(name)
+        op, aim = quantized.network.op_of(name), rewriting.of(name, value)
         if op is not None:
-            aim = rewriting.of(name, expected, value)
             found.append(NodeError(name=name, op=op, relative_error=_relative(value, aim)))
 
     with torch.no_grad():
@@ -117,32 +123,58 @@ def _middle(frame: Frame) -> Frame:
 
 
 class _Rewriting:
-    """Which tensors the rewriting may have changed, and how."""
+    """What the float network's tensors are once they have the channels of the quantized network's.
 
-    def __init__(self, nodes: "SpanNodes") -> None:
-        from quantize.rewrite import MASKS, OUTPUT_MASK
+    Attributes:
+        nodes: the float network, rewritten only.
+        made: the quantized network's nodes.
+        expected: the float network's tensors.
+        aims: the same with the other's channels, by the other's names.
+        scaled: tensors of the quantized network that may have a factor per channel.
+    """
 
-        self.nodes = nodes
-        self.scaled = {name for group in nodes.scaled for name in group}
+    def __init__(self, nodes: "SpanNodes", made: "SpanNodes", expected: "Mapping[str, Tensor]") -> None:
+        from quantize.rewrite import MASKS, OUTPUT_MASK, TWIN
+
+        self.nodes, self.made, self.expected = nodes, made, expected
         self.mixed = {*nodes.mixed, *MASKS}
+        twins = {node.inputs[0] for node in made.nodes if node.name.endswith(TWIN)}
+        products = {node.name for node in made.nodes if node.op == "mul" and node.inputs[0] in twins}
+        self.scaled = {name for group in nodes.scaled for name in group} | twins | products
         self.image = OUTPUT_MASK
+        self.aims: dict[str, Tensor] = {}
 
-    def of(self, name: str, expected: "Mapping[str, Tensor]", value: "Tensor") -> "Tensor":
-        """The float network's tensor, with the channels that `value` has after the rewriting."""
+    def of(self, name: str, value: "Tensor") -> "Tensor":
+        """What a tensor of the quantized network would be without rounding, as near as `value` tells."""
+        self.aims[name] = self._of(name, value)
+        return self.aims[name]
+
+    def _of(self, name: str, value: "Tensor") -> "Tensor":
         import torch
 
-        plain = expected[name]
-        if name in self.nodes.joined():
-            parts = self.nodes.parts(name).items()
-            return torch.cat([self.of(source, expected, value[:, at]) for source, at in parts], dim=1)
+        node = next((node for node in self.made.nodes if node.name == name), None)
+        plain = self.expected.get(name, self.expected.get(GROUP_NUMBER.sub("", name)))
+        if node is not None and (plain is None or node.op == "concat"):
+            return self.made.compute(node, [self.aims[source] for source in node.inputs])
+        assert plain is not None, "the image is in both networks"
         if name in self.nodes.mixed and self.image in self.nodes.tensors():
-            plain = torch.cat([plain, expected[self.image]], dim=1)
+            plain = torch.cat([plain, self.expected[self.image]], dim=1)
         if name in self.mixed:
             return _mixed(plain, value)
-        if name in self.scaled:
-            energy = plain.square().sum((0, 2, 3), keepdim=True)
-            return plain * ((value * plain).sum((0, 2, 3), keepdim=True) / energy.clamp_min(1e-30))
-        return plain
+        if not name.startswith(REARRANGED):
+            return plain
+        return _matched(plain, value, factors=name in self.scaled or name not in self.expected)
+
+
+def _matched(plain: "Tensor", value: "Tensor", *, factors: bool) -> "Tensor":
+    """For every channel of `value` the one of `plain` that it correlates with most, times the best factor."""
+    ours, theirs = (one.double().transpose(0, 1).flatten(1) for one in (value, plain))
+    products, power = ours @ theirs.T, theirs.square().sum(1).clamp_min(1e-30)
+    best = (products.square() / power).argmax(1)
+    if not factors:
+        return plain[:, best]
+    found = products.gather(1, best[:, None])[:, 0] / power[best]
+    return plain[:, best] * found.to(plain.dtype).view(1, -1, 1, 1)
 
 
 def _mixed(plain: "Tensor", value: "Tensor") -> "Tensor":

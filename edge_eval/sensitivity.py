@@ -35,11 +35,10 @@ def costs_of(
         plan: how; the same images, effort and seed give the same balance of channels as the search had.
         progress: told after every run of the network.
     """
-    from quantize.balance import balance
+    from quantize.balance import place_image
     from quantize.calibration import CalibrationSet
-    from quantize.ptq import EFFORTS
+    from quantize.ptq import EFFORTS, rearranged
     from quantize.recipe import recipe_named
-    from quantize.rewrite import rewrite
     from quantize.sensitivity import measure_costs
     from quantize.starts import seed_of_start
 
@@ -48,9 +47,8 @@ def costs_of(
     calibration = CalibrationSet.of(frames, channels=network.config.in_channels, seed=seed)
     effort = EFFORTS[plan.effort]
     crops = calibration.crops(effort.crops, effort.side)
-    bits = recipe_named(quantized.recipe).activation_bits
-    nodes = rewrite(network, activation_bits=bits)
-    balance(nodes, crops, activation_bits=bits)
+    nodes = rearranged(network, recipe_named(quantized.recipe), crops, seed=seed)
+    place_image(nodes, (), quantized.activations)
     return measure_costs(quantized, nodes, crops, progress=progress)
 
 

@@ -15,7 +15,9 @@ from torch.nn import functional
 
 from models.config import SpanConfig
 
-OpName = Literal["conv2d", "sigmoid", "center", "tanh", "plus_one", "mul", "add", "concat", "pixel_shuffle"]
+OpName = Literal[
+    "conv2d", "sigmoid", "center", "tanh", "plus_one", "times", "mul", "add", "concat", "pixel_shuffle"
+]
 
 IMAGE = "image"
 """The graph's input tensor: (N, C, H, W) in [0, 1]."""
@@ -31,14 +33,17 @@ class Node:
     Attributes:
         name: its name, and its output tensor's.
         op: `conv2d` (stride 1, zero padding of half the kernel, with bias, weights under the node's name),
-            `sigmoid`, `center` (minus 0.5), `tanh`, `plus_one`, `mul`, `add` (of two tensors of one shape),
-            `concat` (over channels), `pixel_shuffle` (by the config's upscale, PyTorch's channel order).
+            `sigmoid`, `center` (minus 0.5), `tanh`, `plus_one`, `times` (the number `factor`), `mul`, `add`
+            (of two tensors of one shape), `concat` (over channels), `pixel_shuffle` (by the config's upscale,
+            PyTorch's channel order).
         inputs: names of tensors.
+        factor: of `times`; 1 for all others.
     """
 
     name: str
     op: OpName
     inputs: tuple[str, ...]
+    factor: float = 1.0
 
 
 WeightOf = Callable[[str], tuple[Tensor, Tensor]]
@@ -185,6 +190,8 @@ class SpanNodes(nn.Module):
                 out = given[0].tanh()
             case "plus_one":
                 out = given[0] + 1
+            case "times":
+                out = given[0] * node.factor
             case "mul":
                 out = given[0] * given[1]
             case "add":

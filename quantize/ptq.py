@@ -1,7 +1,7 @@
 """Post-training quantization: from a folded network and images to a `QuantizedSpan`.
 
-rewrite -> balance -> ranges -> compensated rounding; `best` does that several times, keeps what comes
-nearest to the float network, and learns from there.
+rewrite -> balance -> split -> ranges -> compensated rounding; `best` does that several times, keeps what
+comes nearest to the float network, and learns from there.
 """
 
 import hashlib
@@ -29,12 +29,14 @@ from .rounding import (
     DAMPING,
     DAMPING_OF_ROUNDED,
     UNDONE_OF_ROUNDED,
+    Moments,
     compensated,
     input_moments,
     nearest,
 )
-from .scales import AFTER_TABLE, TABLES, choose_ranges
+from .scales import RELABELS, TABLES, choose_ranges
 from .sensitivity import choose_float_nodes
+from .split import split
 from .start_file import start_path
 from .starts import Kept, nearest_start
 from .text import mastered, pages, small
@@ -170,10 +172,9 @@ def prepare(
     plan: Effort,
     progress: Progress = silent,
 ) -> Start:
-    """Everything before learning: rewrite, balance, ranges, rounded weights."""
-    nodes = rewrite(network, activation_bits=recipe.activation_bits)
+    """Everything before learning: rewrite, balance, split, ranges, rounded weights."""
     crops = calibration.crops(plan.crops, plan.side)
-    balance(nodes, crops, activation_bits=recipe.activation_bits)
+    nodes = rearranged(network, recipe, crops, seed=calibration.seed)
     text = text_it_masters(nodes, plan.text, crops.shape[-1], seed=calibration.seed)
     samples = observe(nodes, crops, seed=calibration.seed, progress=progress)
     edges = observe(nodes, text, seed=calibration.seed, stage="observe text", progress=progress)
@@ -186,6 +187,22 @@ def prepare(
         float_nodes, activations = choose_float_nodes(nodes, activations, samples)
     weights = round_weights(nodes, samples, edges, activations, progress)
     return Start(nodes=nodes, weights=weights, activations=activations, float_nodes=float_nodes)
+
+
+def rearranged(network: SpanDeploy, recipe: Recipe, crops: Tensor, *, seed: int) -> SpanNodes:
+    """The network as nodes that round well, equal to it in float.
+
+    Args:
+        network: left unchanged.
+        recipe: what it is made for.
+        crops: (N, C, H, W) in [0, 1], by which factors, mixtures and groups of channels are chosen.
+        seed: of the directions in which their errors are measured.
+    """
+    nodes = rewrite(network, activation_bits=recipe.activation_bits)
+    balance(nodes, crops, activation_bits=recipe.activation_bits)
+    if recipe.activation_bits != 8:
+        return nodes
+    return split(nodes, observe(nodes, crops, probes=1, seed=seed))
 
 
 def _refuse_blind(network: SpanDeploy) -> None:
@@ -215,9 +232,21 @@ def _fingerprint(network: SpanDeploy) -> str:
 def fixed_names(nodes: SpanNodes) -> frozenset[str]:
     """Convolutions whose weights are exact already, and tensors whose scale is dictated."""
     names = {IMAGE, UPSCALED, *(node.inputs[0] for node in nodes.nodes if node.name == UPSCALED)}
-    names |= {tensor for joined, sources in nodes.joined().items() for tensor in (joined, *sources)}
-    tensors = {node.name for node in nodes.nodes if node.op in TABLES or node.op in AFTER_TABLE}
+    for joined, sources in nodes.joined().items():
+        if not set(MASKS).isdisjoint(sources):
+            names |= {joined, *sources}
+    tensors = {node.name for node in nodes.nodes if node.op in TABLES or node.op in RELABELS}
     return frozenset(names - set(nodes.conv_names()) | tensors | exact_convs(nodes))
+
+
+def one_scale(nodes: SpanNodes) -> dict[str, str]:
+    """By name, tensors that have another's scale: a `concat` and what it joins, that of the first one."""
+    return {
+        tensor: sources[0]
+        for joined, sources in nodes.joined().items()
+        for tensor in (joined, *sources[1:])
+        if set(MASKS).isdisjoint(sources)
+    }
 
 
 def exact_convs(nodes: SpanNodes) -> frozenset[str]:
@@ -251,6 +280,21 @@ def round_weights(
     in_8_bits = any(qparams.dtype == "int8" for qparams in activations.values())
     damping, undone = (DAMPING_OF_ROUNDED, UNDONE_OF_ROUNDED) if in_8_bits else (DAMPING, 1.0)
     exact, names = exact_convs(nodes), nodes.conv_names()
+    text = len(edges[IMAGE].values)
+    known: dict[tuple[str, int], Moments] = {}
+
+    def moments(node: Node, rounded: Tensor) -> Moments:
+        """Of what the convolution reads; the same for all that read it with a kernel of one size."""
+        source, size = node.inputs[0], nodes.conv(node.name).kernel_size[0]
+        if (source, size) not in known:
+            known.clear()
+            readers = {one.name for one in nodes.consumers(source) if one.op == "conv2d"} - exact
+            alike = [name for name in names if name in readers and nodes.conv(name).kernel_size[0] == size]
+            values = torch.cat([one[source].values for one in (samples, edges)])
+            costs = [torch.cat([one[name].weights for name in alike], dim=1) for one in (samples, edges)]
+            found = input_moments(nodes.conv(node.name), values, rounded, torch.cat(costs), text=text)
+            known[source, size] = found
+        return known[source, size]
 
     def compute(node: Node, given: list[Tensor]) -> Tensor:
         name = node.name
@@ -260,11 +304,8 @@ def round_weights(
         if name in exact:
             weights[name] = nearest(nodes.conv(name))
         else:
-            source = torch.cat([one[node.inputs[0]].values for one in (samples, edges)])
-            costs = torch.cat([one[name].weights for one in (samples, edges)])
-            text = len(edges[IMAGE].values)
-            moments = input_moments(nodes.conv(name), source, given[0], costs, text=text)
-            weights[name] = compensated(nodes.conv(name), moments, damping=damping, undone=undone)
+            found = moments(node, given[0])
+            weights[name] = compensated(nodes.conv(name), found, damping=damping, undone=undone)
         return nodes.convolve(node, given[0], weights[name].kernel(), weights[name].bias)
 
     def keep(name: str, value: Tensor) -> Tensor:

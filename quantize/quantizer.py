@@ -33,6 +33,7 @@ ATEN = {
     "center": (torch.ops.aten.sub.Tensor,),
     "tanh": (torch.ops.aten.tanh.default,),
     "plus_one": (torch.ops.aten.add.Tensor,),
+    "times": (torch.ops.aten.mul.Tensor,),
     "mul": (torch.ops.aten.mul.Tensor,),
     "add": (torch.ops.aten.add.Tensor,),
     "concat": (torch.ops.aten.cat.default,),

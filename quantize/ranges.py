@@ -44,7 +44,7 @@ WEIGHTS_OF_EDGES = tuple(10 ** (power / 10) for power in range(-60, 21))
 NEAR = 0.12
 """How far from the best range alone the scale of a table's input may go, as a part of it."""
 
-SCALES_TRIED = 49
+SCALES_TRIED = 25
 """How many scales of a table's input are tried."""
 
 AT_ONCE = 6

@@ -11,16 +11,16 @@
 - lean: what a pixel's own channels tell of `conv_cat` passes it by: the last convolution reads the image
   too. `quantize.balance.lean_on_image` chooses how much; here it is nothing. What is left of `conv_cat` is
   detail, whose range is short.
-- twin: in the first block, where channels differ most in range, a tensor that feeds a convolution and a
-  nonlinearity exists twice: once with a factor per channel, which the convolution takes back, and once
+- twin: in the first block, where channels differ most in range, a tensor that feeds linear operations and a
+  nonlinearity exists twice: once with a factor per channel, which a convolution takes back, and once
   without, made by a 1x1 depthwise convolution. `quantize.balance` chooses the factors; here they are 1.
 - attention: sigmoid(c3) - 0.5 is its own tensor. In integers it is exact: TFLite fixes the sigmoid at scale
   1/256 and zero point -128, so its integer q stands for (q + 128) / 256, and q / 256 is what is wanted.
-- tanh: where a fixed scale costs most, in the first block, the sigmoid is that of its twin,
-  2 sigmoid(x) = 1 + tanh(x / 2), whose scale is free: a convolution gives x / 2, and
-  x sigmoid(x) = x / 2 (1 + tanh(x / 2)).
+- tanh: with 8-bit activations it is tanh(c3 / 2) / 2 instead, whose scale is free. The factors change no
+  integer, only what it stands for.
 
-Join, lean, twin and tanh serve 8-bit activations alone and are left out where there are none.
+Join, lean, tanh and the attention's twins serve 8-bit activations alone and are left out where there are
+none; the SiLUs' twins serve weights alone. With 8-bit activations `quantize.split` chooses the SiLUs' forms.
 """
 
 from dataclasses import dataclass, field
@@ -53,8 +53,8 @@ class _Build:
     nodes: list[Node] = field(default_factory=list)
     convs: dict[str, nn.Conv2d] = field(default_factory=dict)
 
-    def add(self, name: str, op: OpName, *inputs: str) -> str:
-        self.nodes.append(Node(name=name, op=op, inputs=inputs))
+    def add(self, name: str, op: OpName, *inputs: str, factor: float = 1.0) -> str:
+        self.nodes.append(Node(name=name, op=op, inputs=inputs, factor=factor))
         return name
 
     def conv(self, name: str, source: str, weight: Tensor, bias: Tensor | None, groups: int = 1) -> str:
@@ -66,9 +66,8 @@ class _Build:
         self.convs[name] = conv.requires_grad_(False)
         return self.add(name, "conv2d", source)
 
-    def copy(self, name: str, source: str, conv: nn.Conv2d, gain: float = 1.0) -> str:
-        bias = None if conv.bias is None else conv.bias * gain
-        return self.conv(name, source, conv.weight * gain, bias)
+    def copy(self, name: str, source: str, conv: nn.Conv2d) -> str:
+        return self.conv(name, source, conv.weight, conv.bias)
 
     def with_ones(self, name: str, channels: int) -> str:
         """The image's channels and one of ones."""
@@ -83,46 +82,43 @@ class _Build:
         inner = self.times(source + TWIN, source, channels) if twin else source
         return self.add(f"{source}.silu", "mul", source, self.add(f"{source}.gate", "sigmoid", inner))
 
-    def silu_of_half(self, half: str) -> str:
-        """The SiLU of twice the tensor `half`."""
-        gate = self.add(f"{half}.gate", "plus_one", self.add(f"{half}.tanh", "tanh", half))
-        return self.add(f"{half}.silu", "mul", half, gate)
-
-    def attended(self, name: str, third: str, residual: str) -> str:
-        gate = self.add(f"{third}.gate", "sigmoid", third)
-        attention = self.add(f"{name}.attention", "center", gate)
+    def attended(self, name: str, third: str, residual: str, *, few_bits: bool) -> str:
+        """The attention of a block, from its third convolution and what is added to it."""
+        if few_bits:
+            attention = self.add(f"{name}.attention", "times", self.tanh_of_half(third), factor=0.5)
+        else:
+            gate = self.add(f"{third}.gate", "sigmoid", third)
+            attention = self.add(f"{name}.attention", "center", gate)
         return self.add(name, "mul", self.add(f"{name}.sum", "add", third, residual), attention)
 
-    def attended_half(self, name: str, half: str, residual: str, channels: int) -> str:
-        """The attention of twice the tensor `half`, its parts with factors per channel."""
-        gate = self.add(f"{half}.gate", "tanh", half)
-        attention = self.times(f"{name}.attention", gate, channels, 0.5)
-        scaled = self.times(f"{half}.scaled", half, channels, 2.0)
+    def attended_with_factors(self, name: str, third: str, residual: str, channels: int) -> str:
+        """The same, its parts with factors per channel."""
+        attention = self.times(f"{name}.attention", self.tanh_of_half(third), channels, 0.5)
+        scaled = self.times(f"{third}.scaled", third, channels)
         return self.add(name, "mul", self.add(f"{name}.sum", "add", scaled, residual), attention)
 
+    def tanh_of_half(self, third: str) -> str:
+        half = self.add(f"{third}.half", "times", third, factor=0.5)
+        return self.add(f"{third}.gate", "tanh", half)
+
     def block(
-        self, name: str, parts: Spab, source: str, residual: str, *, twin: bool = False, few_bits: bool = True
+        self, name: str, parts: Spab, source: str, residual: str, *, few_bits: bool, first: bool = False
     ) -> "_Ends":
         """A SPAB block on the tensor `source`; `residual` is the same without factors per channel.
 
-        With twins and `few_bits`, all sigmoids but the first are hyperbolic tangents, and the result has a
-        twin too.
+        The first one has twins: of its attention's parts and its result with `few_bits`, else of its SiLUs.
         """
         c1, c2, c3 = parts.c1_r, parts.c2_r, parts.c3_r
         assert isinstance(c1, nn.Conv2d) and isinstance(c2, nn.Conv2d) and isinstance(c3, nn.Conv2d)
-        width = c3.out_channels
+        width, twin, factors = c3.out_channels, first and not few_bits, first and few_bits
         activated = self.silu(self.copy(f"{name}.c1_r", source, c1), width, twin=twin)
-        halves = twin and few_bits
-        gain = 0.5 if halves else 1.0
-        second = self.copy(f"{name}.c2_r", activated, c2, gain)
-        second = self.silu_of_half(second) if halves else self.silu(second, width, twin=twin)
-        if not parts.attention:
-            out = self.copy(f"{name}.c3_r", second, c3)
-        elif halves:
-            out = self.attended_half(name, self.copy(f"{name}.c3_r", second, c3, gain), residual, width)
-        else:
-            out = self.attended(name, self.copy(f"{name}.c3_r", second, c3), residual)
-        plain = self.times(f"{name}{TWIN}", out, width) if halves else out
+        second = self.silu(self.copy(f"{name}.c2_r", activated, c2), width, twin=twin)
+        out = self.copy(f"{name}.c3_r", second, c3)
+        if parts.attention and factors:
+            out = self.attended_with_factors(name, out, residual, width)
+        elif parts.attention:
+            out = self.attended(name, out, residual, few_bits=few_bits)
+        plain = self.times(f"{name}{TWIN}", out, width) if factors else out
         return _Ends(out=out, plain=plain, activated=activated)
 
 
@@ -153,9 +149,10 @@ def rewrite(network: SpanDeploy, *, activation_bits: int | None = 8) -> SpanNode
 def _span(network: SpanDeploy, build: _Build, few_bits: bool) -> tuple[Groups, tuple[str, ...]]:
     image, kernel, bias = _normalized(network, build)
     first = build.conv("conv_1", image, kernel, bias)
-    one = ends = build.block("block_1", network.block_1, first, first, twin=True, few_bits=few_bits)
+    one = ends = build.block("block_1", network.block_1, first, first, few_bits=few_bits, first=True)
     for i in range(2, 7):
-        ends = build.block(f"block_{i}", getattr(network, f"block_{i}"), ends.out, ends.plain)
+        block = getattr(network, f"block_{i}")
+        ends = build.block(f"block_{i}", block, ends.out, ends.plain, few_bits=few_bits)
     cat = network.conv_cat
     slices = torch.split(cat.weight, network.config.feature_channels, dim=1)
     nothing = torch.zeros(cat.out_channels).double()
@@ -174,14 +171,15 @@ def _span(network: SpanDeploy, build: _Build, few_bits: bool) -> tuple[Groups, t
     mixed = _summed(build, parts)
     _output(build, mixed[-1], network.upsampler[0], leaning=network.config.in_channels if few_bits else 0)
     residual = (first, "block_1.c3_r.scaled", "block_1.sum", "block_1")
-    return (("block_1.attention", "block_1"), residual, _ACTIVATED) if few_bits else _BOTH_ACTIVATED, mixed
+    return (("block_1.attention", "block_1"), residual) if few_bits else _BOTH_ACTIVATED, mixed
 
 
 def _spanf(network: SpanDeploy, build: _Build, few_bits: bool) -> tuple[Groups, tuple[str, ...]]:
     cat, width = network.conv_cat, network.config.feature_channels
-    one = ends = build.block("block_1", network.block_1, IMAGE, IMAGE, twin=True, few_bits=few_bits)
+    one = ends = build.block("block_1", network.block_1, IMAGE, IMAGE, few_bits=few_bits, first=True)
     for i in range(2, 6):
-        ends = build.block(f"block_{i}", getattr(network, f"block_{i}"), ends.out, ends.plain)
+        block = getattr(network, f"block_{i}")
+        ends = build.block(f"block_{i}", block, ends.out, ends.plain, few_bits=few_bits)
     slices = torch.split(cat.weight, [network.conv_near.out_channels, width, width], dim=1)
     parts = [
         build.conv("conv_cat.1", ends.out, slices[1], cat.bias),
@@ -190,7 +188,7 @@ def _spanf(network: SpanDeploy, build: _Build, few_bits: bool) -> tuple[Groups, 
     ]
     mixed = _summed(build, parts)
     _output(build, mixed[-1], network.conv_2, leaning=network.config.in_channels if few_bits else 0)
-    return (("block_1.c3_r",), _ACTIVATED) if few_bits else _BOTH_ACTIVATED, mixed
+    return (("block_1.c3_r",),) if few_bits else _BOTH_ACTIVATED, mixed
 
 
 _REWRITES = {"span": _span, "spanf": _spanf}

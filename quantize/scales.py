@@ -25,8 +25,8 @@ FIXED_SCALES: dict[str, dict[str, tuple[float, int]]] = {
 TABLES: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "tanh": torch.tanh}
 """Operations that are a table of 256 entries in 8-bit integers."""
 
-AFTER_TABLE = ("center", "plus_one")
-"""Operations that keep the integers of a table as they are."""
+RELABELS = ("center", "plus_one", "times")
+"""Operations that keep the integers that they are given as they are, at another scale or zero point."""
 
 
 def choose_ranges(
@@ -39,7 +39,8 @@ def choose_ranges(
     found = {name: qparams for name, qparams in dictated.items() if qparams is not None}
     joined = nodes.joined()
     shared = {source: name for name, sources in joined.items() for source in sources}
-    free = [name for name in dictated if name not in found and name not in shared]
+    derived = {node.name for node in nodes.nodes if node.op in RELABELS} - found.keys()
+    free = [name for name in dictated if name not in {*found, *shared, *derived}]
     samples, edges = (_of_joined(joined, one) for one in (samples, edges))
     if dtype == "int16":
         for name in free:
@@ -52,7 +53,18 @@ def choose_ranges(
         for node in nodes.nodes:
             if node.op in TABLES:
                 found |= _around(node, nodes, found, [(1.0, samples), (weight, edges)])
-    return found | {source: found[name] for source, name in shared.items()}
+    found |= {source: found[name] for source, name in shared.items()}
+    for node in nodes.nodes:
+        if node.name in derived:
+            found[node.name] = relabelled(node, found[node.inputs[0]])
+    return found
+
+
+def relabelled(node: Node, source: QParams) -> QParams:
+    """What the integers of `source` stand for after an operation of `RELABELS` that is not dictated."""
+    if node.op == "plus_one":
+        return replace(source, zero_point=source.zero_point - round(1 / source.scale))
+    return replace(source, scale=source.scale * node.factor)
 
 
 def _of_joined(joined: Mapping[str, tuple[str, ...]], samples: Mapping[str, Sample]) -> dict[str, Sample]:
@@ -73,19 +85,19 @@ def _around(
     found: Mapping[str, QParams],
     weighed: Sequence[tuple[float, Mapping[str, Sample]]],
 ) -> dict[str, QParams]:
-    """Scales around a table, and of what reads its integers as they are."""
+    """Scales around a table: of what it reads, before a factor if there is one, and of itself."""
     (source,), (reader, *_) = node.inputs, nodes.consumers(node.name)
-    gates = [found[node.name]] if node.op == "sigmoid" else _tanh_scales(reader)
+    maker = next((one for one in nodes.nodes if one.name == source and one.op == "times"), None)
+    if maker is not None:
+        (source,) = maker.inputs
+    factor = 1.0 if maker is None else maker.factor
     before, after = around_table(
         found[source],
         [(share, samples[source], samples[node.name]) for share, samples in weighed],
-        function=TABLES[node.op],
-        gates=gates,
+        function=lambda value: TABLES[node.op](value * factor),
+        gates=[found[node.name]] if node.op == "sigmoid" else _tanh_scales(reader),
     )
-    made = {source: before, node.name: after}
-    if reader.op == "plus_one":
-        made[reader.name] = replace(after, zero_point=after.zero_point - round(1 / after.scale))
-    return made
+    return {source: before, node.name: after}
 
 
 def _tanh_scales(reader: Node) -> list[QParams]:
@@ -93,11 +105,11 @@ def _tanh_scales(reader: Node) -> list[QParams]:
 
     Of one that a 1 is added to, -1 is the lowest integer and the 1 a whole number of steps.
     """
-    steps = range(128, 256) if reader.op == "plus_one" else range(128, 384, 2)
+    steps = range(128, 256) if reader.op == "plus_one" else range(128, 640, 8)
     return [
         QParams(scale=1 / n, zero_point=zero_point)
         for n in steps
-        for zero_point in ([n - 128] if reader.op == "plus_one" else range(-127, 128, 5))
+        for zero_point in ([n - 128] if reader.op == "plus_one" else range(-127, 128, 15))
         if zero_point <= 127
     ]
 

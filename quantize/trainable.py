@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from .fake import fake_round, straight_through
 from .graph import IMAGE, Node, SpanNodes, key
 from .kernels import TrainedName, trained_as
-from .ptq import Start, assemble, fixed_names
+from .ptq import Start, assemble, fixed_names, one_scale
 from .quantized import Provenance, QParams, QuantizedSpan, QWeight
 from .recipe import Recipe
 from .rewrite import MASKS
 from .rounding import LIMIT
-from .scales import AFTER_TABLE
+from .scales import RELABELS, relabelled
 from .simulation import simulate
 
 
@@ -57,7 +57,10 @@ class TrainableSpan(nn.Module):
         self.log_weight_scales = nn.ParameterDict(
             {at: start.weights[name].scale.log() for at, name in learned.items()}
         )
-        self.learned_tensors = tuple(name for name in start.activations if name not in fixed)
+        self._same = one_scale(start.nodes)
+        self.learned_tensors = tuple(
+            name for name in start.activations if name not in fixed and name not in self._same
+        )
         scales = [start.activations[name].scale for name in self.learned_tensors]
         logs = torch.tensor(scales, dtype=torch.float64).log().float()
         self.log_scales = nn.Parameter(logs, requires_grad=bool(scales))
@@ -95,7 +98,8 @@ class TrainableSpan(nn.Module):
             name: (qparams.scale, None) for name, qparams in self.start.activations.items()
         }
         steps, logs = self.log_scales.detach().exp().tolist(), self.log_scales.unbind()
-        return found | {name: (steps[i], logs[i]) for i, name in enumerate(self.learned_tensors)}
+        found |= {name: (steps[i], logs[i]) for i, name in enumerate(self.learned_tensors)}
+        return found | {name: found[first] for name, first in self._same.items() if first in found}
 
     def weight(self, name: str) -> tuple[Tensor, Tensor]:
         """A convolution's kernel and bias as training computes with them."""
@@ -142,7 +146,12 @@ class TrainableSpan(nn.Module):
             name: replace(self.start.activations[name], scale=step)
             for name, step in zip(self.learned_tensors, steps, strict=True)
         }
-        return {**self.start.activations, **learned}
+        found = {**self.start.activations, **learned}
+        found |= {name: found[first] for name, first in self._same.items() if first in found}
+        for node in self.start.nodes.nodes:
+            if node.op == "times" and node.name in found:
+                found[node.name] = relabelled(node, found[node.inputs[0]])
+        return found
 
 
 def _moved(weight: QWeight, device: torch.device) -> QWeight:
@@ -190,11 +199,12 @@ def _pixels(nodes: SpanNodes) -> frozenset[str]:
 
 
 def _exact_tensors(start: Start) -> frozenset[str]:
-    """Tensors that their integers hold exactly: the image, and what shifts or joins tensors of one grid."""
+    """Tensors that their integers hold exactly: the image, and what keeps or joins the integers of others."""
     exact = {IMAGE}
     for node in start.nodes.nodes:
         qparams = [start.activations.get(name) for name in (node.name, *node.inputs)]
         scales = {None if one is None else one.scale for one in qparams}
-        if node.op in (*AFTER_TABLE, "concat") and len(scales) == 1 and None not in scales:
+        same = node.op == "times" or (node.op in (*RELABELS, "concat") and len(scales) == 1)
+        if same and None not in scales:
             exact.add(node.name)
     return frozenset(exact)

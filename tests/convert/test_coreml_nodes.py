@@ -4,11 +4,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tflite_support import SIZE, SOURCE, quantized_network, random_network, run_tflite, snr_db
+from tflite_support import (
+    SIZE,
+    SOURCE,
+    quantized_in_groups,
+    quantized_network,
+    random_network,
+    run_tflite,
+    snr_db,
+)
 
 from convert import Sizes, read_artifact, to_coreml, to_tflite
 from edge_eval.mil import Machine, load_program
 from models import InputError
+from quantize.scales import RELABELS
 from quantize.simulation import simulate
 
 SPANF = {"network": "spanf", "normalize": False, "upscale": 4}
@@ -88,6 +97,18 @@ def test_a_package_computes_what_was_simulated(packages, config, recipe, io):
     assert expected.std() > 20 / 255
 
 
+@pytest.mark.parametrize("form", ["groups", "twin", "tanh"])
+def test_splits_are_computed_as_simulated(config, form, monkeypatch, tmp_path):
+    quantized = quantized_in_groups(monkeypatch, form=form, **config)
+    artifact = to_coreml(
+        quantized, recipe="w8a8", source=SOURCE, out=tmp_path / "x.mlpackage", sizes=Sizes.fixed(*SIZE),
+        io="image", minimum_ios=17, float_bits=32,
+    )  # fmt: skip
+    pixels = frame(channels=quantized.config.in_channels)
+    difference = np.abs(upscaled(artifact, pixels) - simulated(quantized, pixels)) > 0.5 / 255
+    assert np.mean(difference) < 0.01, "but for ties, which floating point decides"
+
+
 @pytest.mark.parametrize("recipe", ["w8a8", "w8a8_mixed"])
 def test_float16_between_integers_costs_little(packages, config, recipe):
     quantized, artifact = packages(recipe, float_bits=16, **config)
@@ -125,7 +146,8 @@ def test_integers_bear_the_names_of_the_nodes(packages):
     quantized, artifact = packages("w8a8")
     kept = run(artifact, frame(), keep=True)
     integers = {name for name, value in kept.items() if value.dtype == np.int8}
-    hidden = {node.name for node in quantized.network.nodes if node.op == "sigmoid"} | {"upscaled"}
+    no_integers = ("sigmoid", *RELABELS)
+    hidden = {node.name for node in quantized.network.nodes if node.op in no_integers} | {"upscaled"}
     expected = {node.name.replace(".", "_") for node in quantized.network.nodes if node.name not in hidden}
     assert expected <= integers
     lr = torch.from_numpy(frame().transpose(2, 0, 1)[None] / np.float32(255))
@@ -151,13 +173,14 @@ def test_the_program_has_one_operation_per_node(packages, config):
     quantized, artifact = packages("w8a8", float_bits=16, **config)
     ops, nodes = operations(artifact), Counter(node.op for node in quantized.network.nodes)
     assert ops["conv"] == ops["constexpr_affine_dequantize"] == nodes["conv2d"]
-    added = nodes["add"] + nodes["plus_one"]
-    assert (ops["mul"], ops["add"], ops["concat"]) == (nodes["mul"], added, nodes["concat"])
+    assert (ops["mul"], ops["add"], ops["concat"]) == (nodes["mul"], nodes["add"], nodes["concat"])
     assert ops["tanh"] == nodes["tanh"] > 0
     assert ops["scaled_tanh"] == nodes["center"], "which takes the sigmoid before it in"
     assert ops["sigmoid"] == nodes["sigmoid"] - nodes["center"]
+    relabelled = nodes["plus_one"] + nodes["times"]
     rounded = sum(nodes.values()) - nodes["center"] - nodes["pixel_shuffle"] + 1
-    assert ops["quantize"] == ops["dequantize"] == rounded
+    assert ops["dequantize"] == rounded
+    assert ops["quantize"] == rounded - relabelled, "whose integers are those of what they read"
     assert (ops["clip"], ops["cast"]) == (0, 1)
 
 

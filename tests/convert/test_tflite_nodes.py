@@ -9,6 +9,7 @@ from tflite_support import (
     SIZE,
     SOURCE,
     psnr_db,
+    quantized_in_groups,
     quantized_network,
     quantized_simply,
     random_network,
@@ -74,6 +75,22 @@ def test_xnnpack_computes_what_was_simulated(tmp_path, config, float_nodes, hw):
     else:
         assert np.array_equal(got, expected)
     assert hw == (1, 1) or expected.std() > 20
+
+
+@pytest.mark.parametrize("form", ["groups", "twin", "tanh"])
+def test_splits_are_computed_as_simulated(tmp_path, config, form, monkeypatch):
+    quantized = quantized_in_groups(monkeypatch, form=form, **config)
+    path = converted_to(tmp_path, quantized)
+    image = frame(9, 7, quantized.config.in_channels)
+    expected = np.rint(simulated(quantized, image) * 255)
+    assert np.array_equal(run_tflite(path, image), expected)
+    assert expected.std() > 5
+    ops = tflite_ops(path)
+    assert (ops["CONCATENATION"] >= 10) == (form == "groups")
+    assert (ops.get("DEPTHWISE_CONV_2D", 0) >= 10) == (form == "twin")
+    assert (ops.get("TANH", 0) >= 10) == (form == "tanh") or form == "groups"
+    delegation = xnnpack_delegation(path)
+    assert (delegation.partitions, delegation.left) == (1, {"QUANTIZE": 2})
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
@@ -209,8 +226,8 @@ def test_a_sigmoid_at_another_scale_is_refused():
     assert FIXED_SIGMOID["int8"] == (1 / 256, -128)
 
 
-def test_a_one_that_is_no_whole_number_of_steps_is_refused():
-    quantized = quantized_network("w8a8")
+def test_a_one_that_is_no_whole_number_of_steps_is_refused(monkeypatch):
+    quantized = quantized_in_groups(monkeypatch, form="tanh")
     node = next(n for n in quantized.network.nodes if n.op == "plus_one")
     wrong = {**quantized.activations, node.inputs[0]: QParams(scale=1 / 150.5, zero_point=22)}
     with pytest.raises(ConversionError, match=f"{node.name}: 1 is not a whole number of steps"):

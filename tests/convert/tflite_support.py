@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from convert import Source
 from models import SpanConfig, SpanDeploy
-from quantize import RECIPES, QParams, QuantizedSpan, QWeight
+from quantize import RECIPES, QParams, QuantizedSpan, QWeight, quantize_ptq, silu, split
 from quantize.balance import place_image
 from quantize.graph import SpanNodes
 from quantize.quantized import plain_conv
 from quantize.ranges import Sample
 from quantize.rewrite import rewrite
+from quantize.scales import relabelled
 
 SOURCE = Source(name="random", sha256="0" * 64)
 SIZE = (12, 16)
@@ -79,6 +81,9 @@ def quantized_simply(
         nodes.run(image, tensor=lambda name, value: seen.setdefault(name, value))
     bits = row.activation_bits
     grids = {name: _qparams(nodes, name, value, bits) for name, value in seen.items() if bits}
+    for node in nodes.nodes:
+        if node.op == "times" and bits:
+            grids[node.name] = relabelled(node, grids[node.inputs[0]])
     for name, sources in nodes.joined().items():
         grids |= dict.fromkeys((name, *sources), grids[sources[-1]])
     samples = {name: Sample(values=value, weights=value) for name, value in seen.items()}
@@ -94,6 +99,15 @@ def quantized_simply(
         activations={name: grid for name, grid in grids.items() if name not in float_nodes},
         float_nodes=float_nodes,
     )
+
+
+def quantized_in_groups(monkeypatch: pytest.MonkeyPatch, *, form: str, **config: object) -> QuantizedSpan:
+    """A random network whose SiLUs all have one form, its attention split in groups of three channels."""
+    monkeypatch.setattr(silu, "GROUP", 3)
+    monkeypatch.setattr(split, "TAKES", {name: 1e12 * (name != form) for name in split.TAKES})
+    network = _within_unit_range(random_network(**config), _random_image(config))
+    image = (_random_image(config)[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    return quantize_ptq(network, recipe="w8a8", images=[image], effort="smoke")
 
 
 def _random_image(config: Mapping[str, object]) -> torch.Tensor:

@@ -38,7 +38,7 @@ def test_without_8_bit_activations_only_what_weights_gain_from_is_left(network: 
     twins = {f"block_1.{name}.plain" for name in ("c1_r", "c2_r")}
     assert {name for name in plain.conv_names() if plain.conv(name).groups > 1} == twins
     left_out = {node.op for node in few.nodes} - {node.op for node in plain.nodes}
-    assert left_out == {"concat", "tanh", "plus_one"}
+    assert left_out == {"concat", "tanh", "times"}
 
 
 def test_a_mean_subtracted_outside_the_padding_would_be_seen(network: SpanDeploy) -> None:

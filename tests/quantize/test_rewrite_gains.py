@@ -71,9 +71,9 @@ def nodes_of(network: SpanDeploy, *, mask: bool, split: bool, merged: int, twin:
         assert network.conv_1.bias is not None
         kernel, bias = network.conv_1.weight.double(), network.conv_1.bias.double()
     first = build.conv("conv_1", source, kernel, bias)
-    ends = one = build.block("block_1", network.block_1, first, first, twin=twin)
+    ends = one = build.block("block_1", network.block_1, first, first, few_bits=twin, first=twin)
     for i in range(2, 7):
-        ends = build.block(f"block_{i}", getattr(network, f"block_{i}"), ends.out, ends.plain)
+        ends = build.block(f"block_{i}", getattr(network, f"block_{i}"), ends.out, ends.plain, few_bits=twin)
     cat = network.conv_cat
     if not split:
         second = build.copy("conv_2", ends.out, network.conv_2)

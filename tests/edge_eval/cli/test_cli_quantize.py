@@ -22,6 +22,7 @@ from edge_eval.runtimes.table import open_runner
 from models.files import sha256_of
 from quantize import load_quantized
 from quantize.recipe import RECIPES
+from quantize.rewrite import MASKS
 
 Invoke = Callable[..., click.testing.Result]
 Finished = tuple[Path, click.testing.Result]
@@ -71,6 +72,8 @@ def test_sensitivity_is_a_table_and_a_picture(
     assert {c["name"] for c in costs if c["kind"] == "activation"} == set(made.activations)
     assert {c["name"] for c in costs if c["kind"] == "weight"} == set(made.weights)
     assert [c["error"] for c in costs] == sorted((c["error"] for c in costs), reverse=True)
+    of_image = [c["error"] for c in costs if c["name"] in MASKS]
+    assert len(of_image) == 4 and max(of_image) < 1e-3 < costs[0]["error"], "any scale holds the image"
     with Image.open(tmp_path / "q_sensitivity.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 10
 
