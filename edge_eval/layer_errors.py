@@ -153,10 +153,10 @@ class _Rewriting:
         import torch
 
         node = next((node for node in self.made.nodes if node.name == name), None)
-        plain = self.expected.get(name, self.expected.get(GROUP_NUMBER.sub("", name)))
-        if node is not None and (plain is None or node.op == "concat"):
+        known = name if name in self.expected else GROUP_NUMBER.sub("", name)
+        if node is not None and (node.op == "concat" or node.op != self.nodes.op_of(known)):
             return self.made.compute(node, [self.aims[source] for source in node.inputs])
-        assert plain is not None, "the image is in both networks"
+        plain = self.expected[known]
         if name in self.nodes.mixed and self.image in self.nodes.tensors():
             plain = torch.cat([plain, self.expected[self.image]], dim=1)
         if name in self.mixed:

@@ -8,9 +8,13 @@ import torch
 
 from edge_eval.layer_errors import CROP_SIDE, layer_errors
 from models import SpanDeploy
+from quantize import silu, split
 from quantize.balance import lean_on_image, scale_channels
+from quantize.graph import SpanNodes
 from quantize.quantized import QParams, QuantizedSpan, QWeight, plain_conv
+from quantize.ranges import observe
 from quantize.rewrite import rewrite
+from quantize.silu import FormName
 
 
 @pytest.fixture
@@ -31,6 +35,11 @@ def unrounded(network: SpanDeploy) -> QuantizedSpan:
             conv = next(node for node in nodes.nodes if node.name in group and node.op == "conv2d")
             channels = nodes.conv(conv.name).out_channels
             scale_channels(nodes, group, torch.linspace(0.5, 2.0, channels))
+    return as_it_is(nodes)
+
+
+def as_it_is(nodes: SpanNodes) -> QuantizedSpan:
+    """The network as a quantized one in which nothing is rounded."""
     weights = {}
     for name in nodes.conv_names():
         conv = nodes.conv(name)
@@ -40,7 +49,7 @@ def unrounded(network: SpanDeploy) -> QuantizedSpan:
         )
         nodes.convs[name.replace(".", "__")] = plain_conv(weights[name], conv.groups)
     return QuantizedSpan(
-        config=network.config, recipe="w8a8", method="ptq", network=nodes, weights=weights, activations={}
+        config=nodes.config, recipe="w8a8", method="ptq", network=nodes, weights=weights, activations={}
     )
 
 
@@ -52,6 +61,25 @@ def test_rescaled_channels_are_no_error(
     assert max(node.relative_error for node in errors.nodes) < 1e-8
     assert (errors.artifact, errors.recipe, errors.image) == ("a", "w8a8", "i")
     assert errors.input_hw == (CROP_SIDE, 40)
+
+
+@pytest.mark.parametrize("form", ["groups", "twin", "tanh"])
+def test_groups_and_their_order_are_no_error(
+    form: FormName, network: SpanDeploy, frame: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silu, "GROUP", 3)
+    nodes = rewrite(network)
+    crop = torch.from_numpy(frame[:24, :24].transpose(2, 0, 1)[None] / 255).float()
+    samples = observe(nodes, crop, probes=1)
+    made = nodes
+    for one in silu.silus(nodes):
+        made = silu.with_form(made, one, silu.forms_of(samples[one.conv], samples[one.name])[form][1])
+    for attention in split.attentions(made):
+        made = split.with_groups(made, attention, samples)
+    assert any(name.startswith("block_1.c3_r.") for name in made.conv_names())
+    errors = layer_errors(network, as_it_is(made), frame, artifact="a", image="i")
+    assert [node.name for node in errors.nodes] == [node.name for node in made.nodes]
+    assert max(node.relative_error for node in errors.nodes) < 1e-8
 
 
 def test_the_tensor_that_is_rounded_is_the_first_with_an_error(
