@@ -5,8 +5,10 @@ scikit-image, judged on crops of BSDS400: never on a benchmark.
 """
 
 import itertools
+import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from models import SpanDeploy, load_checkpoint, reparameterize
 from models.reparam import chain_pointwise_last
 from quantize import ptq, ranges, rounding, scales
 from quantize import rewrite as rewriting
+from quantize import split as splitting
 from quantize.balance import balance
 from quantize.calibration import CalibrationSet
 from quantize.graph import IMAGE, SpanNodes
@@ -176,7 +179,7 @@ def test_gain_of_each_rewrite(
     crops = calibration.crops(ptq.EFFORTS["fast"].crops, ptq.EFFORTS["fast"].side)
     with monkeypatch.context() as patched:
         patched.setattr(rewriting, "_output", without_leaning)
-        measure("tanh in the first block", rewrite(network))
+        measure("attention by tanh", rewrite(network))
         nodes = rewrite(network)
         nodes.mixed, mixed = (), nodes.mixed
         balance(nodes, crops)
@@ -188,6 +191,12 @@ def test_gain_of_each_rewrite(
     nodes = rewrite(network)
     balance(nodes, crops)
     measure("what a pixel tells of conv_cat passes it by", nodes)
+    whole = partial(ptq.rearranged, network, recipe_named("w8a8"), crops, seed=calibration.seed)
+    with monkeypatch.context() as patched:
+        patched.setattr(splitting, "TAKES", {**splitting.TAKES, "groups": math.inf})
+        patched.setattr(splitting, "attentions", lambda _: ())
+        measure("tanh for sigmoids, and twins", whole())
+    measure("groups of channels", whole())
     assert rows["channels of conv_cat mixed"][0] < 0.7 * next(iter(rows.values()))[0]
     errors = [row[0] for row in rows.values()]
     assert all(after < 1.15 * before for before, after in itertools.pairwise(errors))
@@ -212,8 +221,8 @@ def test_gain_of_weighted_ranges(
 
     for name, chosen in {"min/max": reach, "squared error": even, "output error": possible_ranges}.items():
         monkeypatch.setattr(scales, "possible_ranges", chosen)
-        nodes = rewrite(network)
-        balance(nodes, calibration.crops(plan.crops, plan.side))
+        crops = calibration.crops(plan.crops, plan.side)
+        nodes = ptq.rearranged(network, recipe_named("w8a8"), crops, seed=calibration.seed)
         made = quantized(nodes, calibration)
         errors[name] = judge(lambda lr, made=made: simulate(made, lr), network, judged)  # type: ignore[misc]
         print(f"{name}: " + ", ".join(f"{value:.3f}" for value in errors[name]), flush=True)
@@ -244,8 +253,8 @@ def test_gain_of_compensation(
         "on rounded inputs, as it is": [],
     }
     for name, changed in changes.items():
-        nodes = rewrite(network)
-        balance(nodes, calibration.crops(plan.crops, plan.side))
+        crops = calibration.crops(plan.crops, plan.side)
+        nodes = ptq.rearranged(network, recipe_named("w8a8"), crops, seed=calibration.seed)
         with monkeypatch.context() as patched:
             for module, what, value in changed:
                 patched.setattr(module, what, value)
