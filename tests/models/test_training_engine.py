@@ -1,6 +1,5 @@
 """The loop: repeatable, resumable, stoppable, and loud when it diverges."""
 
-import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -70,7 +69,7 @@ def interrupt_at(step: int, number: signal.Signals = signal.SIGINT) -> Callable[
     def hook(_network: nn.Module, done: float) -> None:
         calls.append(done)
         if len(calls) == 2 * step + 1:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
 
     return hook
 

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -74,7 +73,7 @@ def test_a_stopped_run_goes_on_to_the_same_result(
     factor = engine.step_size_factor
 
     def stop(*arguments: Any) -> float:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         return factor(*arguments)
 
     state = tmp_path / "state"

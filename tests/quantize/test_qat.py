@@ -1,6 +1,5 @@
 """Quantization-aware training of small networks: it gains, resumes, stops, and never gives back a loss."""
 
-import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -91,7 +90,7 @@ def signalled(at: float, done: dict[str, bool]) -> Callable[[str, int, int, str]
     def progress(stage: str, step: int, total: int, _detail: str = "") -> None:
         if stage == "training" and step / total >= at and not done.setdefault("sent", False):
             done["sent"] = True
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     return progress
 

@@ -1,7 +1,6 @@
 """Quantization-aware training on the command line: what is written, resumed, and refused."""
 
 import json
-import os
 import re
 import signal
 from collections.abc import Callable
@@ -88,7 +87,7 @@ def test_an_interrupted_training_leaves_the_best_and_goes_on_to_the_same_bytes(
     def interrupt(*arguments: object) -> float:
         calls.append(arguments)
         if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return factor(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:

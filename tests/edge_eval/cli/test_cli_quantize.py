@@ -1,7 +1,6 @@
 """Quantization on the command line: what is written, that both formats get the same, and what is refused."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -123,7 +122,7 @@ def test_an_interrupted_search_is_taken_up_or_begun_anew_only_on_request(
         return factor(plan, done)
 
     def interrupted(plan: Any, done: float) -> float:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         return factor(plan, done)
 
     with monkeypatch.context() as patch:
@@ -155,7 +154,7 @@ def test_a_search_interrupted_between_starts_is_taken_up_or_begun_anew_only_on_r
 
     def interrupted(*arguments: Any) -> ptq.Start:
         if made:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         made.append(arguments)
         return prepare(*arguments)
 

@@ -1,6 +1,5 @@
 """`span-edge train`: photographs in, a checkpoint with its history out, refusals that say what to do."""
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -81,7 +80,7 @@ def test_interrupted_and_resumed(train: Invoke, tmp_path: Path, monkeypatch: pyt
     factor = engine.step_size_factor
 
     def interrupt(*arguments: object) -> float:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         return factor(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
