@@ -1,6 +1,7 @@
 """Fixtures for all tests: where shared checkpoints and images are, and small networks with known weights."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,14 @@ SHARED = Path(os.environ.get("SPAN_EDGE_DATA", ROOT.parent / "shared")).resolve(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give every process one thread where several run side by side: two workers would fight for two cores."""
+    """Give every process one thread where several run side by side, and Ctrl-C its meaning.
+
+    Two workers would fight for two cores. A shell starts jobs in the background with SIGINT ignored.
+    """
     if os.environ.get("PYTEST_XDIST_WORKER"):
         torch.set_num_threads(1)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
