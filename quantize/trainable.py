@@ -5,6 +5,7 @@ of their channel, biases in integer steps of their output, scales are logarithms
 fits all layers.
 """
 
+from collections.abc import Set
 from dataclasses import replace
 from functools import partial
 
@@ -65,7 +66,7 @@ class TrainableSpan(nn.Module):
         logs = torch.tensor(scales, dtype=torch.float64).log().float()
         self.log_scales = nn.Parameter(logs, requires_grad=bool(scales))
         self._precise = frozenset(filter(partial(_reads_image, start.nodes), start.weights))
-        self._pace = {name: _beside_image(start, name) for name in start.weights}
+        self._hold(fixed)
         self._unrounded, self._pixels = _exact_tensors(start) - {*self.learned_tensors}, _pixels(start.nodes)
 
     def forward(self, lr_nchw: Tensor) -> Tensor:
@@ -92,20 +93,33 @@ class TrainableSpan(nn.Module):
         with torch.autocast(given[0].device.type, enabled=False):
             return self.start.nodes.compute(node, [one.float() for one in given], weight=self.weight)
 
-    def _roundings(self) -> dict[str, tuple[float, Tensor | None]]:
-        """Every tensor's step, and the parameter that gets its gradient; read from the device at once."""
-        found: dict[str, tuple[float, Tensor | None]] = {
+    def _hold(self, fixed: Set[str]) -> None:
+        """Keep what training reads and does not change where the parameters are, out of the saved state."""
+        paced = set()
+        for name, stored in self.start.weights.items():
+            held = {}
+            if name in fixed:
+                held = {"fixed_kernel": stored.kernel(), "fixed_bias": stored.bias.clone()}
+            elif (pace := _beside_image(self.start, name)) is not None:
+                held = {"pace": pace, "first": stored.values.float()}
+                paced.add(name)
+            for kind, tensor in held.items():
+                self.register_buffer(f"{kind}_{key(name)}", tensor, persistent=False)
+        self._paced = frozenset(paced)
+
+    def _roundings(self) -> dict[str, tuple[Tensor | float, Tensor | None]]:
+        """Every tensor's step, and the parameter that gets its gradient; nothing is read from the device."""
+        found: dict[str, tuple[Tensor | float, Tensor | None]] = {
             name: (qparams.scale, None) for name, qparams in self.start.activations.items()
         }
-        steps, logs = self.log_scales.detach().exp().tolist(), self.log_scales.unbind()
+        steps, logs = self.log_scales.detach().exp().unbind(), self.log_scales.unbind()
         found |= {name: (steps[i], logs[i]) for i, name in enumerate(self.learned_tensors)}
         return found | {name: found[first] for name, first in self._same.items() if first in found}
 
     def weight(self, name: str) -> tuple[Tensor, Tensor]:
         """A convolution's kernel and bias as training computes with them."""
         if key(name) not in self.kernels:
-            stored = _moved(self.start.weights[name], self.log_scales.device)
-            return stored.kernel(), stored.bias
+            return self.get_buffer(f"fixed_kernel_{key(name)}"), self.get_buffer(f"fixed_bias_{key(name)}")
         integers = straight_through(self._steps(name)).clamp(-LIMIT, LIMIT)
         scale = self.log_weight_scales[key(name)].exp()
         return integers * scale.view(-1, 1, 1, 1), self.biases[key(name)] * self._bias_step(name)
@@ -113,11 +127,10 @@ class TrainableSpan(nn.Module):
     def _steps(self, name: str) -> Tensor:
         """A convolution's weights in integer steps of their channel."""
         now: Tensor = self.kernels[key(name)]()
-        pace = self._pace[name]
-        if pace is None:
+        if name not in self._paced:
             return now
-        start = self.start.weights[name].values.to(now)
-        return start + pace.to(now) * (now - start)
+        first = self.get_buffer(f"first_{key(name)}")
+        return first + self.get_buffer(f"pace_{key(name)}") * (now - first)
 
     def _bias_step(self, name: str) -> float:
         """What a bias is counted in: the output's integer step, or a 127th of the mean bias without one."""

@@ -95,6 +95,9 @@ class Accelerated:
 def open_processes(device: str = "auto") -> Processes:
     """The processes this one belongs to: itself alone, or those that a launcher started with it.
 
+    What a GPU is asked to compute in float32 it does: by itself it would keep 10 bits of an image's numbers,
+    and not every integer of a quantized network.
+
     Args:
         device: `auto` (a GPU if there is one), `cpu` or `cuda`.
 
@@ -105,6 +108,7 @@ def open_processes(device: str = "auto") -> Processes:
         raise InputError(f"there is no device {device!r}; give auto, cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("torch finds no GPU here; leave --device out, or install a build of torch with CUDA")
+    torch.backends.cudnn.allow_tf32 = False
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return Accelerated(cpu=device == "cpu" or not torch.cuda.is_available())
     found = torch.cuda.is_available() and device != "cpu"
