@@ -55,6 +55,11 @@ class SpanConfig:
         """The config as JSON-ready data; `from_json` takes it back."""
         return {**asdict(self), "rgb_mean": list(self.rgb_mean)}
 
+    def unlike(self, other: "SpanConfig") -> str:
+        """In which hyper-parameters this differs from another, `upscale 2, not 4`; empty if in none."""
+        pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return "; ".join(f"{name} {mine}, not {its}" for name, mine, its in pairs if mine != its)
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "SpanConfig":
         """The config that `to_json` gave.

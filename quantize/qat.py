@@ -131,10 +131,10 @@ def quantize_qat(
     Raises:
         InputError: the start is of another network, an image cannot be used, or training cannot go on.
     """
-    if start.config != network.config:
+    if unlike := network.config.unlike(start.config):
         raise InputError(
-            "the quantized network to start from is not one of this float network: "
-            f"{start.config} was quantized, {network.config} was given; give the checkpoint it was made from"
+            f"the quantized network to start from is not one of this float network ({unlike}); "
+            "give the checkpoint it was made from"
         )
     if not held_out:
         raise InputError("there is no image to validate on; hold out at least one")

@@ -107,7 +107,8 @@ def load_float_and_quantized(
         progress: told of loading.
 
     Raises:
-        InputError: a checkpoint cannot be used, is not found, or a float one was given a reference.
+        InputError: a checkpoint cannot be used, is not found, or a float one was given a reference, or a
+            quantized one that of another network.
     """
     if not is_quantized(path):
         if reference is not None:
@@ -115,7 +116,13 @@ def load_float_and_quantized(
         return load_network(path, img_range=img_range, rgb_mean=rgb_mean, progress=progress), None
     quantized = load_quantized_checkpoint(path)
     found = reference or source_near(path, quantized.source)
-    return load_network(found, img_range=img_range, rgb_mean=rgb_mean, progress=progress), quantized
+    loaded = load_network(found, img_range=img_range, rgb_mean=rgb_mean, progress=progress)
+    if unlike := loaded.checkpoint.config.unlike(quantized.quantized.config):
+        raise InputError(
+            f"{found} is not the network that {path} was quantized from ({unlike}); "
+            "give that one with --reference, read as it was then (--img-range, --rgb-mean)"
+        )
+    return loaded, quantized
 
 
 def is_artifact(path: Path) -> bool:

@@ -23,3 +23,10 @@ def test_integers_serve_as_floats() -> None:
 def test_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="config (keys|values)"):
         SpanConfig.from_json({**SpanConfig().to_json(), **change})
+
+
+def test_what_differs_is_named() -> None:
+    config = SpanConfig()
+    assert config.unlike(SpanConfig()) == ""
+    other = SpanConfig(upscale=2, img_range=1.0)
+    assert config.unlike(other) == "upscale 4, not 2; img_range 255.0, not 1.0"

@@ -325,6 +325,26 @@ def test_run_of_a_quantized_checkpoint_keeps_its_numbers(
     assert "was quantized by w8a8; leave --recipes out" in refusal(other)
 
 
+def test_a_reference_of_another_network_is_refused_before_any_work(
+    invoke: Invoke, quantized_file: Path, network_file: Path, images: Path, tmp_path: Path
+) -> None:
+    training = (
+        "quantize",
+        quantized_file,
+        "--method",
+        "qat",
+        "--data",
+        images,
+        "--steps",
+        1,
+        "-o",
+        tmp_path / "q.safetensors",
+    )
+    message = refusal(invoke(*training, "--reference", network_file, "--img-range", 255))
+    assert "is not the network that" in message and "(img_range 255.0, not 1.0)" in message
+    assert not [*tmp_path.iterdir()]
+
+
 def test_run_refuses_before_any_work(
     invoke: Invoke, network_file: Path, images: Path, tmp_path: Path
 ) -> None:
