@@ -60,6 +60,7 @@ class _Emitter:
         float: what is computed between integers.
         real: float variables by tensor name; of tensors with integers, what they stand for.
         integers: those tensors' integers, by their names in the program.
+        groups: float variables of the groups of a tensor's channels, by the tensor's name.
         fused: sigmoids that stand in the program only as part of what reads them.
     """
 
@@ -74,6 +75,7 @@ class _Emitter:
         self.last = self.nodes[UPSCALED].inputs[0]
         self.real: dict[str, Any] = {}
         self.integers: dict[str, Any] = {}
+        self.groups: dict[str, Any] = {}
         self.fused = {
             node.name for node in self.nodes.values() if node.op == "sigmoid" and self._is_fused(node)
         }
@@ -255,6 +257,15 @@ def _concat(made: _Emitter, node: Node, label: str) -> Any:
     return made.build.concat(values=[made.real[name] for name in node.inputs], axis=1, name=label)
 
 
+def _group(made: _Emitter, node: Node, label: str) -> Any:
+    """One result of a split, which makes all groups of a tensor at once."""
+    (source,) = node.inputs
+    if source not in made.groups:
+        name = f"{mil_name(source)}_groups"
+        made.groups[source] = made.build.split(x=made.real[source], num_splits=node.of, axis=1, name=name)
+    return made.groups[source][node.number]
+
+
 def _pixel_shuffle(made: _Emitter, node: Node, label: str) -> Any:
     factor = made.quantized.config.upscale
     return made.build.pixel_shuffle(x=made.real[node.inputs[0]], upscale_factor=factor, name=label)
@@ -270,6 +281,7 @@ EMITTERS: dict[OpName, Callable[[_Emitter, Node, str], Any]] = {
     "mul": _mul,
     "add": _add,
     "concat": _concat,
+    "group": _group,
     "pixel_shuffle": _pixel_shuffle,
 }
 """The MIL operation of each node. A new node is a row here."""

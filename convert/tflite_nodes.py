@@ -43,6 +43,9 @@ VERSIONS: dict[tuple[str, str], int] = {
     ("SUB", "int16"): 5,
     ("CONCATENATION", "int8"): 2,
     ("CONCATENATION", "int16"): 3,
+    ("SPLIT", "int8"): 2,
+    ("SLICE", "int8"): 2,
+    ("SLICE", "int16"): 4,
     ("DEQUANTIZE", "int8"): 2,
     ("DEQUANTIZE", "int16"): 3,
     ("DEQUANTIZE", "filter"): 5,
@@ -327,6 +330,28 @@ def _concat(made: _Emitter, node: Node, inputs: list[int], integer: bool) -> Non
     made.run("CONCATENATION", inputs, made.result(node, sum(map(made.channels, inputs)), integer), options)
 
 
+def _group(made: _Emitter, node: Node, inputs: list[int], integer: bool) -> None:
+    """SPLIT, which makes all groups of a tensor at once; SLICE where only some of them are integers."""
+    if node.name in made.at:
+        return
+    nodes = made.quantized.network.nodes
+    groups = sorted((n for n in nodes if n.op == "group" and n.inputs == node.inputs), key=lambda n: n.number)
+    source, size = inputs[0], made.channels(inputs[0]) // node.of
+    if len(groups) == node.of and all(made.quantized.is_integer(one) == integer for one in groups):
+        axis = made.constant(f"{node.inputs[0]}/axis", np.array(3, dtype=np.int32))
+        options = SCHEMA.SplitOptionsT()
+        options.numSplits = node.of
+        results = [made.result(one, size, integer) for one in groups]
+        version = VERSIONS.get(("SPLIT", made.graph.dtype_of(source)), 1)
+        made.graph.ops.append(made.graph.op("SPLIT", [axis, source], results, options, version))
+        return
+    height, width = made.size
+    first = np.array([0, 0, 0, node.number * size], dtype=np.int32)
+    sizes = np.array([1, height, width, size], dtype=np.int32)
+    given = [source, made.constant(f"{node.name}/begin", first), made.constant(f"{node.name}/size", sizes)]
+    made.run("SLICE", given, made.result(node, size, integer), SCHEMA.SliceOptionsT())
+
+
 def _pixel_shuffle(made: _Emitter, node: Node, inputs: list[int], integer: bool) -> None:
     """DEPTH_TO_SPACE, whose convolution gives its channels in TFLite's order; nothing for an upscale of 1.
 
@@ -356,6 +381,7 @@ EMITTERS: dict[OpName, Callable[[_Emitter, Node, list[int], bool], None]] = {
     "mul": _mul,
     "add": _add,
     "concat": _concat,
+    "group": _group,
     "pixel_shuffle": _pixel_shuffle,
 }
 """The kernel of each node. A new node is a row here."""

@@ -16,7 +16,17 @@ from torch.nn import functional
 from models.config import SpanConfig
 
 OpName = Literal[
-    "conv2d", "sigmoid", "center", "tanh", "plus_one", "times", "mul", "add", "concat", "pixel_shuffle"
+    "conv2d",
+    "sigmoid",
+    "center",
+    "tanh",
+    "plus_one",
+    "times",
+    "mul",
+    "add",
+    "concat",
+    "group",
+    "pixel_shuffle",
 ]
 
 IMAGE = "image"
@@ -34,16 +44,20 @@ class Node:
         name: its name, and its output tensor's.
         op: `conv2d` (stride 1, zero padding of half the kernel, with bias, weights under the node's name),
             `sigmoid`, `center` (minus 0.5), `tanh`, `plus_one`, `times` (the number `factor`), `mul`, `add`
-            (of two tensors of one shape), `concat` (over channels), `pixel_shuffle` (by the config's upscale,
-            PyTorch's channel order).
+            (of two tensors of one shape), `concat` (over channels), `group` (one of `of` equal groups of
+            consecutive channels), `pixel_shuffle` (by the config's upscale, PyTorch's channel order).
         inputs: names of tensors.
         factor: of `times`; 1 for all others.
+        number: of a `group`, from 0.
+        of: how many groups there are.
     """
 
     name: str
     op: OpName
     inputs: tuple[str, ...]
     factor: float = 1.0
+    number: int = 0
+    of: int = 1
 
 
 WeightOf = Callable[[str], tuple[Tensor, Tensor]]
@@ -126,6 +140,8 @@ class SpanNodes(nn.Module):
                 return self.conv(tensor).out_channels
             case "concat":
                 return sum(self.channels(name) for name in node.inputs)
+            case "group":
+                return self.channels(node.inputs[0]) // node.of
             case "pixel_shuffle":
                 return self.channels(node.inputs[0]) // self.config.upscale**2
         return self.channels(node.inputs[0])
@@ -198,6 +214,9 @@ class SpanNodes(nn.Module):
                 out = given[0] + given[1]
             case "concat":
                 out = torch.cat(given, dim=1)
+            case "group":
+                size = given[0].shape[1] // node.of
+                out = given[0][:, node.number * size : (node.number + 1) * size]
             case "pixel_shuffle":
                 out = functional.pixel_shuffle(given[0], self.config.upscale)
         return out

@@ -37,6 +37,7 @@ ATEN = {
     "mul": (torch.ops.aten.mul.Tensor,),
     "add": (torch.ops.aten.add.Tensor,),
     "concat": (torch.ops.aten.cat.default,),
+    "group": (torch.ops.aten.slice.Tensor,),
     "pixel_shuffle": (torch.ops.aten.pixel_shuffle.default,),
 }
 """What torch.export makes of each operation."""

@@ -250,54 +250,70 @@ def _running(values: Tensor) -> Tensor:
     return torch.cat([values.new_zeros(1), values.cumsum(0)])
 
 
-def around_table(
-    chosen: QParams,
-    samples: Sequence[tuple[float, Sample, Sample]],
-    *,
-    function: Callable[[Tensor], Tensor],
-    gates: Sequence[QParams],
-) -> tuple[QParams, QParams]:
-    """Scales of a table's input, near the one chosen, and output, whose few integers are rounded least.
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A sigmoid or hyperbolic tangent in integers: a table of 256 entries.
 
-    In integers a sigmoid or a hyperbolic tangent is a table of 256 entries. Its error is a function of the
-    input's integer, of which few matter, so some pairs of scales are luckier than others.
-
-    Args:
-        chosen: of the input, from `best_range`.
-        samples: the input and the output on some images, and what these images count.
+    Attributes:
+        samples: its input, before any factor, and its output on some images, and what these images count.
         function: what the table holds.
         gates: the scales and zero points of the output that the kernel takes.
     """
-    scales, zero_points = (
-        torch.tensor([getattr(one, part) for one in gates]).double()[:, None]
-        for part in ("scale", "zero_point")
-    )
-    best = (math.inf, chosen, gates[0])
+
+    samples: Sequence[tuple[float, Sample, Sample]]
+    function: Callable[[Tensor], Tensor]
+    gates: Sequence[QParams]
+
+
+def around_tables(
+    chosen: QParams, source: Sequence[tuple[float, Sample]], tables: Sequence[Table]
+) -> tuple[QParams, list[QParams]]:
+    """Scales of a tensor, near the one chosen, and of the tables that read it, or groups of its channels.
+
+    A table's error is a function of its input's integer, of which few matter, so some scales are luckier than
+    others.
+
+    Args:
+        chosen: of the tensor, from `best_range`.
+        source: the tensor on some images, and what these images count.
+        tables: what reads it.
+    """
+    best: tuple[float, QParams, list[QParams]] = (math.inf, chosen, [table.gates[0] for table in tables])
     for factor in torch.linspace(1 - NEAR, 1 + NEAR, SCALES_TRIED).tolist():
         qparams = replace(chosen, scale=chosen.scale * factor)
-        by_source, weight = 0.0, torch.zeros(256, dtype=torch.float64)
-        for share, source, gate in samples:
-            lost, at_integers = _rounded_table(qparams, source, gate)
-            by_source, weight = by_source + share * lost, weight + share * at_integers
-        exact = function((torch.arange(256).double() - 128 - qparams.zero_point) * qparams.scale)
-        steps = exact / scales + zero_points
-        clipped = torch.where((steps < -128.5) | (steps > 127.5), CLIPPING, 1.0)
-        by_gate = (weight * clipped * ((steps.round().clamp(-128, 127) - steps) * scales).square()).sum(1)
-        least = int(by_gate.argmin())
-        best = min(best, (by_source + float(by_gate[least]), qparams, gates[least]), key=lambda one: one[0])
+        lost = sum(share * _lost(qparams, sample) for share, sample in source)
+        found = [_best_gate(qparams, table) for table in tables]
+        lost += sum(error for error, _ in found)
+        best = min(best, (lost, qparams, [gate for _, gate in found]), key=lambda one: one[0])
     return best[1:]
 
 
-def _rounded_table(qparams: QParams, source: Sample, gate: Sample) -> tuple[float, Tensor]:
-    """What rounding a table's input costs, and what a squared error of each of its 256 outputs does."""
-    every = max(1, source.values.numel() // MOST_VALUES)
-    values = source.values.flatten()[::every].double()
-    weights, gate_weights = (one.weights.flatten()[::every].double() * every for one in (source, gate))
-    rounded = qparams.rounded(values)
+def _lost(qparams: QParams, sample: Sample) -> float:
+    """What rounding a tensor costs."""
+    every = max(1, sample.values.numel() // MOST_VALUES)
+    values, weights = (one.flatten()[::every].double() for one in (sample.values, sample.weights * every))
     counted = torch.where((values < qparams.low) | (values > qparams.high), CLIPPING, 1.0)
-    lost = float((weights * counted * (rounded - values).square()).sum())
-    integers = (rounded / qparams.scale).round().long() + qparams.zero_point + 128
-    return lost, torch.zeros(256, dtype=torch.float64).scatter_add_(0, integers, gate_weights)
+    return float((weights * counted * (qparams.rounded(values) - values).square()).sum())
+
+
+def _best_gate(qparams: QParams, table: Table) -> tuple[float, QParams]:
+    """What rounding a table's entries costs at the best of its scales, and that scale."""
+    scales, zero_points = (
+        torch.tensor([getattr(one, part) for one in table.gates]).double()[:, None]
+        for part in ("scale", "zero_point")
+    )
+    weight = torch.zeros(256, dtype=torch.float64)
+    for share, source, gate in table.samples:
+        every = max(1, source.values.numel() // MOST_VALUES)
+        values, costs = (one.flatten()[::every].double() for one in (source.values, gate.weights * every))
+        integers = (qparams.rounded(values) / qparams.scale).round().long() + qparams.zero_point + 128
+        weight.scatter_add_(0, integers, share * costs)
+    exact = table.function((torch.arange(256).double() - 128 - qparams.zero_point) * qparams.scale)
+    steps = exact / scales + zero_points
+    clipped = torch.where((steps < -128.5) | (steps > 127.5), CLIPPING, 1.0)
+    errors = (weight * clipped * ((steps.round().clamp(-128, 127) - steps) * scales).square()).sum(1)
+    least = int(errors.argmin())
+    return float(errors[least]), table.gates[least]
 
 
 def channel_ranges(sample: Sample) -> Tensor:

@@ -1,7 +1,8 @@
 """The scale and zero point of every tensor, for recipes with integer activations."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from .graph import IMAGE, UPSCALED, Node, SpanNodes
 from .quantized import QParams
-from .ranges import Sample, around_table, edges_weight, possible_ranges
+from .ranges import Sample, Table, around_tables, edges_weight, possible_ranges
 from .recipe import Recipe
 from .rewrite import MASKS
 
@@ -25,7 +26,7 @@ FIXED_SCALES: dict[str, dict[str, tuple[float, int]]] = {
 TABLES: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "tanh": torch.tanh}
 """Operations that are a table of 256 entries in 8-bit integers."""
 
-RELABELS = ("center", "plus_one", "times")
+RELABELS = ("center", "plus_one", "times", "group")
 """Operations that keep the integers that they are given as they are, at another scale or zero point."""
 
 
@@ -50,9 +51,8 @@ def choose_ranges(
         ranges = {name: possible_ranges(samples[name], edges=edges[name]) for name in free}
         weight = edges_weight([*ranges.values()])
         found |= {name: covering(*one.best(edges_weight=weight)) for name, one in ranges.items()}
-        for node in nodes.nodes:
-            if node.op in TABLES:
-                found |= _around(node, nodes, found, [(1.0, samples), (weight, edges)])
+        for source, tables in _tables(nodes).items():
+            found |= _around(source, tables, found, [(1.0, samples), (weight, edges)])
     found |= {source: found[name] for source, name in shared.items()}
     for node in nodes.nodes:
         if node.name in derived:
@@ -79,25 +79,65 @@ def _of_joined(joined: Mapping[str, tuple[str, ...]], samples: Mapping[str, Samp
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Reads:
+    """A table and how it reads a tensor.
+
+    Attributes:
+        node: the table.
+        reader: what reads it.
+        given: the tensor, or the group of its channels.
+        factor: by which that is multiplied before.
+    """
+
+    node: Node
+    reader: Node
+    given: str
+    factor: float
+
+
+def _tables(nodes: SpanNodes) -> dict[str, list[_Reads]]:
+    """By tensor: the tables that read it, or groups of its channels, or either after a factor."""
+    makers = {node.name: node for node in nodes.nodes}
+    found: dict[str, list[_Reads]] = {}
+    for node in nodes.nodes:
+        if node.op not in TABLES:
+            continue
+        (given,), factor = node.inputs, 1.0
+        while makers[given].op == "times":
+            factor *= makers[given].factor
+            (given,) = makers[given].inputs
+        source = makers[given].inputs[0] if makers[given].op == "group" else given
+        reads = _Reads(node=node, reader=nodes.consumers(node.name)[0], given=given, factor=factor)
+        found.setdefault(source, []).append(reads)
+    return found
+
+
 def _around(
-    node: Node,
-    nodes: SpanNodes,
+    source: str,
+    tables: Sequence[_Reads],
     found: Mapping[str, QParams],
     weighed: Sequence[tuple[float, Mapping[str, Sample]]],
 ) -> dict[str, QParams]:
-    """Scales around a table: of what it reads, before a factor if there is one, and of itself."""
-    (source,), (reader, *_) = node.inputs, nodes.consumers(node.name)
-    maker = next((one for one in nodes.nodes if one.name == source and one.op == "times"), None)
-    if maker is not None:
-        (source,) = maker.inputs
-    factor = 1.0 if maker is None else maker.factor
-    before, after = around_table(
+    """Scales around the tables that read one tensor: its own, and theirs."""
+    before, after = around_tables(
         found[source],
-        [(share, samples[source], samples[node.name]) for share, samples in weighed],
-        function=lambda value: TABLES[node.op](value * factor),
-        gates=[found[node.name]] if node.op == "sigmoid" else _tanh_scales(reader),
+        [(share, samples[source]) for share, samples in weighed],
+        [
+            Table(
+                samples=[(share, samples[one.given], samples[one.node.name]) for share, samples in weighed],
+                function=partial(_at_factor, one.node.op, one.factor),
+                gates=[found[one.node.name]] if one.node.op == "sigmoid" else _tanh_scales(one.reader),
+            )
+            for one in tables
+        ],
     )
-    return {source: before, node.name: after}
+    gates = zip((one.node.name for one in tables), after, strict=True)
+    return {source: before, **dict(gates)}
+
+
+def _at_factor(op: str, factor: float, value: Tensor) -> Tensor:
+    return TABLES[op](value * factor)
 
 
 def _tanh_scales(reader: Node) -> list[QParams]:

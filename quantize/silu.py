@@ -2,7 +2,8 @@
 
     plain   c -> sigmoid -> times c -> s
     tanh    c -> half -> tanh -> plus one -> half -> times c -> s: finer steps where c is negative
-    groups  c.k -> (plain or tanh) -> times f_k -> times c.k -> s.k for every group k;  concat -> s
+    halves  c, with a factor e_k in every group k of its channels, -> group k -> times 1 / e_k -> (plain or
+            tanh) -> times f_k / e_k -> times group k -> s.k;  concat -> s.  thirds and quarters likewise
     twin    c f -> times sigmoid(c) -> s f, with a factor per channel, and c from a 1x1 depthwise convolution
 
 The channels of groups are put in the order of their ranges; what reads s takes order and factors back.
@@ -21,10 +22,10 @@ from .ranges import Sample, channel_ranges, possible_ranges
 from .rewrite import TWIN
 from .scales import covering
 
-FormName = Literal["plain", "tanh", "groups", "twin"]
+FormName = Literal["plain", "tanh", "halves", "thirds", "quarters", "twin"]
 
-GROUP = 16
-"""Output channels that XNNPACK's kernels compute at a time, on x86 and on Arm."""
+GROUPS: Mapping[FormName, int] = {"halves": 2, "thirds": 3, "quarters": 4}
+"""Equal groups that a tensor can be split into; XNNPACK splits no further."""
 
 FINER = 0.8
 """Part of a sigmoid's rounding error that is left where a group takes tanh instead."""
@@ -54,12 +55,15 @@ class Form:
 
     Attributes:
         groups: channels of every group.
-        factors: of the result's channels, in their new order; the same within a group, but for a twin.
+        given: factors of the convolution's channels, in their new order; the same within a group, but for a
+            twin.
+        factors: likewise, of the result's; a twin's are the convolution's.
         tanh: whether a group's sigmoid is that of 1 + tanh.
-        twin: whether the factors are the convolution's already.
+        twin: whether the sigmoid reads a copy without factors.
     """
 
     groups: tuple[Tensor, ...]
+    given: Tensor
     factors: Tensor
     tanh: tuple[bool, ...]
     twin: bool = False
@@ -88,41 +92,66 @@ def forms_of(before: Sample, after: Sample) -> Mapping[FormName, tuple[float, Fo
     """
     every = torch.arange(before.values.shape[1])
     ones = torch.ones(len(every))
+    twin = least_noise_factors([before, after])
     forms: dict[FormName, Form] = {
-        "plain": Form(groups=(every,), factors=ones, tanh=(False,)),
-        "tanh": Form(groups=(every,), factors=ones, tanh=(True,)),
-        "twin": Form(groups=(every,), factors=least_noise_factors([before, after]), tanh=(False,), twin=True),
+        "plain": Form(groups=(every,), given=ones, factors=ones, tanh=(False,)),
+        "tanh": Form(groups=(every,), given=ones, factors=ones, tanh=(True,)),
+        "twin": Form(groups=(every,), given=twin, factors=twin, tanh=(False,), twin=True),
     }
-    if len(every) > GROUP:
-        groups = torch.split(channel_ranges(before).sum(0).argsort(), GROUP)
-        factors = least_noise_factors([_as_channels(after, groups)])
-        tanh = tuple(_prefers_tanh(_only(before, one), _only(after, one)) for one in groups)
-        spread = torch.cat([one.expand(len(group)) for one, group in zip(factors, groups, strict=True)])
-        forms["groups"] = Form(groups=groups, factors=spread / spread.min(), tanh=tanh)
+    for name, count in GROUPS.items():
+        if len(every) % count == 0:
+            forms[name] = _grouped(before, after, by_range(before, count))
     return {kind: (_error(before, after, form), form) for kind, form in forms.items()}
 
 
+def by_range(sample: Sample, count: int) -> tuple[Tensor, ...]:
+    """A tensor's channels in `count` equal groups, in the order of their ranges."""
+    order = channel_ranges(sample).sum(0).argsort()
+    return torch.split(order, len(order) // count)
+
+
+def group_factors(sample: Sample, groups: Sequence[Tensor]) -> Tensor:
+    """The factors of groups of a tensor's channels under which rounding it does least harm, per channel.
+
+    Returns:
+        (C,), in the groups' order; the last group's are 1.
+    """
+    found = least_noise_factors([_as_channels(sample, groups)])
+    return (found / found[-1]).repeat_interleave(len(groups[0]))
+
+
+def _grouped(before: Sample, after: Sample, groups: tuple[Tensor, ...]) -> Form:
+    given, factors = (group_factors(sample, groups) for sample in (before, after))
+    form = Form(groups=groups, given=given, factors=factors, tanh=(False,) * len(groups))
+    tanh = tuple(
+        _table_error(_only(before, group), _only(after, group), reach, tanh=True)
+        < FINER * _table_error(_only(before, group), _only(after, group), reach, tanh=False)
+        for group, reach in _reaches(before, form)
+    )
+    return replace(form, tanh=tanh)
+
+
+def _reaches(before: Sample, form: Form) -> Iterator[tuple[Tensor, tuple[float, float]]]:
+    """Every group, and how far its channels reach before factors where the convolution's range is best."""
+    low, high = possible_ranges(with_factors(_only(before, form.order), form.given)).best()
+    for group, given in zip(form.groups, form.given[:: len(form.groups[0])], strict=True):
+        yield group, (low / float(given), high / float(given))
+
+
 def _error(before: Sample, after: Sample, form: Form) -> float:
-    factors = form.factors.view(1, -1, 1, 1)
-    result = _only(after, form.order)
-    total = possible_ranges(Sample(values=result.values * factors, weights=result.weights / factors**2)).least
-    for group, tanh in zip(form.groups, form.tanh, strict=True):
-        source, result = _only(before, group), _only(after, group)
-        if form.twin:
-            gate = source.values.sigmoid()
-            slope = source.values * gate * (1 - gate)
-            product = Sample(values=source.values * factors, weights=result.weights * (gate / factors) ** 2)
-            source = replace(source, weights=result.weights * slope.square())
-            total += possible_ranges(product).least
-        ranges = possible_ranges(source)
-        total += ranges.least + _table_error(source, result, ranges.best(), tanh=tanh)
+    given, result = _only(before, form.order), _only(after, form.order)
+    total = possible_ranges(with_factors(result, form.factors)).least
+    if form.twin:
+        gate = given.values.sigmoid()
+        product = replace(given, weights=result.weights * gate.square())
+        total += possible_ranges(with_factors(product, form.given)).least
+        slope = given.values * gate * (1 - gate)
+        before = replace(given, weights=result.weights * slope.square())
+        form = replace(form, given=torch.ones_like(form.given))
+    total += possible_ranges(with_factors(_only(before, form.order), form.given)).least
+    for (group, reach), tanh in zip(_reaches(before, form), form.tanh, strict=True):
+        total += _table_error(_only(before, group), _only(after, group), reach, tanh=tanh)
     return total
-
-
-def _prefers_tanh(source: Sample, result: Sample) -> bool:
-    reach = possible_ranges(source).best()
-    plain, tanh = (_table_error(source, result, reach, tanh=form) for form in (False, True))
-    return tanh < FINER * plain
 
 
 def _table_error(source: Sample, result: Sample, reach: tuple[float, float], *, tanh: bool) -> float:
@@ -142,14 +171,17 @@ def _only(sample: Sample, channels: Tensor) -> Sample:
     return Sample(values=sample.values[:, channels], weights=sample.weights[:, channels])
 
 
+def with_factors(sample: Sample, factors: Tensor) -> Sample:
+    """A tensor's sample where its channels are multiplied by factors, (C,), that its readers take back."""
+    spread = factors.view(1, -1, 1, 1)
+    return Sample(values=sample.values * spread, weights=sample.weights / spread**2)
+
+
 def _as_channels(sample: Sample, groups: Sequence[Tensor]) -> Sample:
-    """The groups as channels, short ones filled up with zeros that weigh nothing."""
+    """The groups as channels."""
 
     def stacked(values: Tensor) -> Tensor:
-        parts = [values[:, one].flatten(1) for one in groups]
-        most = max(part.shape[1] for part in parts)
-        filled = [nn.functional.pad(part, (0, most - part.shape[1])) for part in parts]
-        return torch.stack(filled, dim=1)[..., None]
+        return torch.stack([values[:, one].flatten(1) for one in groups], dim=1)[..., None]
 
     return Sample(values=stacked(sample.values), weights=stacked(sample.weights))
 
@@ -160,21 +192,15 @@ def with_form(network: SpanNodes, silu: Silu, form: Form) -> SpanNodes:
     convs = {name: network.conv(name) for name in network.conv_names()}
     whole, order = convs.pop(silu.conv), form.order
     assert whole.bias is not None
-    weight, bias = whole.weight[order], whole.bias[order]
+    given = form.given.view(-1, 1, 1, 1)
+    convs[silu.conv] = conv_of(whole.weight[order] * given, whole.bias[order] * form.given)
     if form.twin:
-        weight, bias = weight * form.factors.view(-1, 1, 1, 1), bias * form.factors
-    names = group_names(silu.conv, form.groups)
-    sizes = [len(group) for group in form.groups]
-    for name, kernel, shift in zip(names, torch.split(weight, sizes), torch.split(bias, sizes), strict=True):
-        convs[name] = conv_of(kernel, shift)
-    if form.twin:
-        inverse = 1 / form.factors.view(-1, 1, 1, 1)
-        convs[silu.conv + TWIN] = conv_of(inverse, torch.zeros(len(order)), groups=len(order))
+        convs[silu.conv + TWIN] = conv_of(1 / given, torch.zeros(len(order)), groups=len(order))
     for node in network.nodes:
         if node.name in (silu.conv, silu.gate):
             continue
         if node.name == silu.name:
-            nodes += _silu_nodes(network.input_of(silu.conv), silu, form, names)
+            nodes += _silu_nodes(network.input_of(silu.conv), silu, form)
             continue
         nodes.append(node)
         parts = network.parts(node.inputs[0])
@@ -183,34 +209,42 @@ def with_form(network: SpanNodes, silu: Silu, form: Form) -> SpanNodes:
     return SpanNodes(network.config, nodes, convs, scaled=network.scaled, mixed=network.mixed).eval()
 
 
-def group_names(name: str, groups: Sequence[object]) -> list[str]:
-    """The names of a tensor's groups; its own where there is one group."""
-    return [name] if len(groups) == 1 else [f"{name}.{number}" for number in range(len(groups))]
+def group_nodes(tensor: str, count: int) -> tuple[Node, ...]:
+    """The groups of a tensor's channels; none where the only one is the tensor."""
+    return tuple(
+        Node(name=f"{tensor}.{number}", op="group", inputs=(tensor,), number=number, of=count)
+        for number in range(count)
+        if count > 1
+    )
 
 
-def _silu_nodes(source: str, silu: Silu, form: Form, convs: Sequence[str]) -> Iterator[Node]:
-    products, first = [], 0
-    for conv, tanh, group in zip(convs, form.tanh, form.groups, strict=True):
-        gate, inner = f"{conv}.gate", conv
-        factor = 1.0 if form.twin else float(form.factors[first])
-        first += len(group)
-        yield Node(name=conv, op="conv2d", inputs=(source,))
+def _silu_nodes(source: str, silu: Silu, form: Form) -> Iterator[Node]:
+    yield Node(name=silu.conv, op="conv2d", inputs=(source,))
+    groups = group_nodes(silu.conv, len(form.groups))
+    yield from groups
+    names = [node.name for node in groups] or [silu.conv]
+    products = [f"{name}.silu" for name in names] if groups else [silu.name]
+    firsts = range(0, len(form.order), len(form.groups[0]))
+    for name, product, tanh, first in zip(names, products, form.tanh, firsts, strict=True):
+        inner, gate = name, f"{name}.gate"
+        given, factor = float(form.given[first]), float(form.factors[first])
         if form.twin:
-            inner = conv + TWIN
-            yield Node(name=inner, op="conv2d", inputs=(conv,))
+            inner, given, factor = name + TWIN, 1.0, 1.0
+            yield Node(name=inner, op="conv2d", inputs=(name,))
+        before, after = (0.5 / given, 0.5 * factor / given) if tanh else (1 / given, factor / given)
+        if before != 1:
+            yield Node(name=f"{name}.given", op="times", inputs=(inner,), factor=before)
+            inner = f"{name}.given"
         if tanh:
-            yield Node(name=f"{conv}.half", op="times", inputs=(inner,), factor=0.5)
-            yield Node(name=f"{conv}.tanh", op="tanh", inputs=(f"{conv}.half",))
-            yield Node(name=gate, op="plus_one", inputs=(f"{conv}.tanh",))
-            factor *= 0.5
+            yield Node(name=f"{name}.tanh", op="tanh", inputs=(inner,))
+            yield Node(name=gate, op="plus_one", inputs=(f"{name}.tanh",))
         else:
             yield Node(name=gate, op="sigmoid", inputs=(inner,))
-        if factor != 1:
-            yield Node(name=f"{gate}.scaled", op="times", inputs=(gate,), factor=factor)
+        if after != 1:
+            yield Node(name=f"{gate}.scaled", op="times", inputs=(gate,), factor=after)
             gate += ".scaled"
-        products.append(silu.name if len(convs) == 1 else f"{conv}.silu")
-        yield Node(name=products[-1], op="mul", inputs=(conv, gate))
-    if len(convs) > 1:
+        yield Node(name=product, op="mul", inputs=(name, gate))
+    if groups:
         yield Node(name=silu.name, op="concat", inputs=tuple(products))
 
 

@@ -1,34 +1,42 @@
-"""Scales of their own for groups of channels, where a tensor's channels differ in range; exact in float.
+"""Factors of their own for groups of channels, where a tensor's channels differ in range; exact in float.
 
 An integer kernel has one scale per activation tensor, and a nonlinearity lets no factor per channel through.
-But kernels compute `silu.GROUP` output channels at a time, so that a convolution may be several of so many
-channels each, at no more multiplications: each with a scale of its own, and a nonlinearity of its own.
-XNNPACK makes one table of 256 entries of all operations between two 8-bit tensors, if they are a chain.
+But a convolution may multiply groups of its channels by a factor each, and every group have a nonlinearity of
+its own, which divides by that factor: XNNPACK makes one table of 256 entries of all operations between two
+8-bit tensors, if they are a chain.
 
 SiLUs take one of the forms of `quantize.silu`. The attention of the first block, whose parts have factors per
 channel:
 
     Given   c -> half -> tanh -> depthwise -> a;  c -> depthwise -> r
-    Result  the same from c.k to a.k and r.k for every group k;  concat -> a;  concat -> r
+    Result  c, with a factor e_k in every group k, -> group k -> times 1 / (2 e_k) -> tanh -> depthwise -> a.k;
+            concat -> a;  c -> depthwise -> r
 
 with all channels that are added to its own in the order of its ranges.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from . import silu
 from .graph import Node, SpanNodes
-from .ranges import Sample, channel_ranges, possible_ranges
-from .silu import FormName, conv_of, forms_of, group_names, silus, with_form
+from .ranges import Sample, possible_ranges
+from .silu import FormName, by_range, conv_of, forms_of, group_factors, silus, with_form
 
 WORTH = 0.02
 """What the operations of a split must take off the rounding error of the whole network, as a part of it."""
 
-TAKES: Mapping[FormName, float] = {"plain": 0.0, "tanh": 0.3, "groups": 1.0, "twin": 2.0}
+TAKES: Mapping[FormName, float] = {
+    "plain": 0.0,
+    "tanh": 0.3,
+    "halves": 0.7,
+    "thirds": 1.0,
+    "quarters": 1.3,
+    "twin": 2.0,
+}
 """What a SiLU's form must be worth, in `WORTH`: how long it takes, or on kernels that make no table."""
 
 COUNTED = ("conv2d", "mul", "add")
@@ -84,11 +92,7 @@ def attentions(network: SpanNodes) -> Iterator[Attention]:
     for node in network.nodes:
         readers = network.consumers(node.name)
         ops = {reader.op: reader.name for reader in readers}
-        if (
-            node.op == "conv2d"
-            and ops.keys() == {"times", "conv2d"}
-            and network.channels(node.name) > silu.GROUP
-        ):
+        if node.op == "conv2d" and ops.keys() == {"times", "conv2d"} and _counts(network, node.name):
             (gate,) = network.consumers(ops["times"])
             (attention,) = network.consumers(gate.name)
             yield Attention(
@@ -100,30 +104,52 @@ def attentions(network: SpanNodes) -> Iterator[Attention]:
             )
 
 
+def _counts(network: SpanNodes, tensor: str) -> list[int]:
+    """How many equal groups of channels a tensor can have."""
+    return [count for count in silu.GROUPS.values() if network.channels(tensor) % count == 0]
+
+
 def with_groups(network: SpanNodes, names: Attention, samples: Mapping[str, Sample]) -> SpanNodes:
-    """The network with an attention in groups, and all tensors beside it in the order of its channels."""
-    order = channel_ranges(samples[names.conv]).sum(0).argsort()
-    network = _reordered(network, names.conv, order)
-    sizes = [len(group) for group in torch.split(order, silu.GROUP)]
+    """The network with an attention in as many groups as there can be, and all beside it in their order."""
+    groups = by_range(samples[names.conv], max(_counts(network, names.conv)))
+    given = group_factors(samples[names.conv], groups)
+    network = _reordered(network, names.conv, torch.cat(groups))
     convs = {name: network.conv(name) for name in network.conv_names()}
+    for name, factor in ((names.conv, given), (names.scaled, 1 / given)):
+        conv = convs[name]
+        assert conv.bias is not None
+        bias = conv.bias * factor if name == names.conv else conv.bias
+        convs[name] = conv_of(conv.weight * factor.view(-1, 1, 1, 1), bias, groups=conv.groups)
+    gates = convs.pop(names.attention)
+    assert gates.bias is not None
     nodes: list[Node] = []
     for node in network.nodes:
-        if node.name not in vars(names).values():
-            nodes.append(node)
-            continue
-        (source,) = node.inputs
-        parts = group_names(node.name, sizes)
-        sources = [source] * len(sizes) if node.name == names.conv else group_names(source, sizes)
-        nodes += [replace(node, name=part, inputs=(one,)) for part, one in zip(parts, sources, strict=True)]
-        if node.op == "conv2d":
-            whole = convs.pop(node.name)
-            assert whole.bias is not None
-            pieces = (torch.split(tensor, sizes) for tensor in (whole.weight, whole.bias))
-            for part, weight, bias in zip(parts, *pieces, strict=True):
-                convs[part] = conv_of(weight, bias, groups=len(weight) if whole.groups > 1 else 1)
-        if node.name in (names.scaled, names.attention):
-            nodes.append(Node(name=node.name, op="concat", inputs=tuple(parts)))
+        match node.name:
+            case names.half | names.gate:
+                continue
+            case names.attention:
+                parts = _gated(names, len(groups), given)
+                nodes += parts
+                pieces = (torch.split(tensor, len(groups[0])) for tensor in (gates.weight, gates.bias))
+                made = [part.name for part in parts if part.op == "conv2d"]
+                for part, weight, bias in zip(made, *pieces, strict=True):
+                    convs[part] = conv_of(weight, bias, groups=len(weight))
+            case _:
+                nodes.append(node)
     return SpanNodes(network.config, nodes, convs, scaled=network.scaled, mixed=network.mixed).eval()
+
+
+def _gated(names: Attention, count: int, given: Tensor) -> list[Node]:
+    """The nodes from an attention's convolution, with factors, to what it multiplies by."""
+    groups = silu.group_nodes(names.conv, count)
+    nodes, made = [*groups], []
+    for number, factor in enumerate(given.unflatten(0, (count, -1))[:, 0].tolist()):
+        half, gate, part = (f"{name}.{number}" for name in (names.half, names.gate, names.attention))
+        nodes.append(Node(name=half, op="times", inputs=(groups[number].name,), factor=0.5 / factor))
+        nodes.append(Node(name=gate, op="tanh", inputs=(half,)))
+        nodes.append(Node(name=part, op="conv2d", inputs=(gate,)))
+        made.append(part)
+    return [*nodes, Node(name=names.attention, op="concat", inputs=tuple(made))]
 
 
 def _reordered(network: SpanNodes, name: str, order: Tensor) -> SpanNodes:

@@ -162,7 +162,7 @@ class TrainableSpan(nn.Module):
         found = {**self.start.activations, **learned}
         found |= {name: found[first] for name, first in self._same.items() if first in found}
         for node in self.start.nodes.nodes:
-            if node.op == "times" and node.name in found:
+            if node.op in ("group", "times") and node.name in found:
                 found[node.name] = relabelled(node, found[node.inputs[0]])
         return found
 
@@ -217,7 +217,7 @@ def _exact_tensors(start: Start) -> frozenset[str]:
     for node in start.nodes.nodes:
         qparams = [start.activations.get(name) for name in (node.name, *node.inputs)]
         scales = {None if one is None else one.scale for one in qparams}
-        same = node.op == "times" or (node.op in (*RELABELS, "concat") and len(scales) == 1)
+        same = node.op in ("group", "times") or (node.op in (*RELABELS, "concat") and len(scales) == 1)
         if same and None not in scales:
             exact.add(node.name)
     return frozenset(exact)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from .features import Feature
-from .program import Operation, Program, Reference, Result
+from .program import Constant, Operation, Program, Reference, Result
 
 SIZE_BLIND = frozenset(
     (
@@ -31,7 +31,7 @@ def with_any_size(program: Program) -> Program | None:
     """
     features = (*program.inputs, *program.outputs)
     moving = _moving(program)
-    blind = all(operation.kind in SIZE_BLIND for operation in moving)
+    blind = all(operation.kind in SIZE_BLIND or _splits_channels(operation) for operation in moving)
     if not blind or any(feature.is_flexible or feature.sizes for feature in features):
         return None
     names = {operation.name for operation in moving}
@@ -47,6 +47,11 @@ def with_any_size(program: Program) -> Program | None:
             for operation in program.operations
         ),
     )
+
+
+def _splits_channels(operation: Operation) -> bool:
+    axes = [one.value for one in operation.inputs.get("axis", ()) if isinstance(one, Constant)]
+    return operation.kind == "split" and [int(axis) for axis in axes] == [1]
 
 
 def _moving(program: Program) -> tuple[Operation, ...]:
