@@ -9,8 +9,8 @@ SiLUs take one of the forms of `quantize.silu`. The attention of the first block
 channel:
 
     Given   c -> half -> tanh -> depthwise -> a;  c -> depthwise -> r
-    Result  c, with a factor e_k in every group k, -> group k -> times 1 / (2 e_k) -> tanh -> depthwise -> a.k;
-            concat -> a;  c -> depthwise -> r
+    Result  c, with a factor e_k in every group k, -> group k -> times 1 / (2 e_k) -> tanh -> depthwise
+            -> a.k;  concat -> a;  c -> depthwise -> r
 
 with all channels that are added to its own in the order of its ranges.
 """
@@ -143,7 +143,7 @@ def _gated(names: Attention, count: int, given: Tensor) -> list[Node]:
     """The nodes from an attention's convolution, with factors, to what it multiplies by."""
     groups = silu.group_nodes(names.conv, count)
     nodes, made = [*groups], []
-    for number, factor in enumerate(given.unflatten(0, (count, -1))[:, 0].tolist()):
+    for number, factor in enumerate(given.view(count, -1)[:, 0].tolist()):
         half, gate, part = (f"{name}.{number}" for name in (names.half, names.gate, names.attention))
         nodes.append(Node(name=half, op="times", inputs=(groups[number].name,), factor=0.5 / factor))
         nodes.append(Node(name=gate, op="tanh", inputs=(half,)))

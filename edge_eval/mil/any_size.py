@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from .features import Feature
 from .program import Constant, Operation, Program, Reference, Result
 
@@ -31,7 +33,7 @@ def with_any_size(program: Program) -> Program | None:
     """
     features = (*program.inputs, *program.outputs)
     moving = _moving(program)
-    blind = all(operation.kind in SIZE_BLIND or _splits_channels(operation) for operation in moving)
+    blind = all(operation.kind in SIZE_BLIND or _splits_channels(operation, program) for operation in moving)
     if not blind or any(feature.is_flexible or feature.sizes for feature in features):
         return None
     names = {operation.name for operation in moving}
@@ -49,9 +51,14 @@ def with_any_size(program: Program) -> Program | None:
     )
 
 
-def _splits_channels(operation: Operation) -> bool:
-    axes = [one.value for one in operation.inputs.get("axis", ()) if isinstance(one, Constant)]
-    return operation.kind == "split" and [int(axis) for axis in axes] == [1]
+def _splits_channels(operation: Operation, program: Program) -> bool:
+    if operation.kind != "split":
+        return False
+    written = {one.results[0].name: one.inputs["val"][0] for one in program.operations if one.kind == "const"}
+    (axis,) = operation.inputs["axis"]
+    if isinstance(axis, Reference):
+        axis = written.get(axis.name, axis)
+    return isinstance(axis, Constant) and np.array_equal(axis.value, 1)
 
 
 def _moving(program: Program) -> tuple[Operation, ...]:

@@ -77,7 +77,7 @@ def test_xnnpack_computes_what_was_simulated(tmp_path, config, float_nodes, hw):
     assert hw == (1, 1) or expected.std() > 20
 
 
-@pytest.mark.parametrize("form", ["groups", "twin", "tanh"])
+@pytest.mark.parametrize("form", ["quarters", "twin", "tanh"])
 def test_splits_are_computed_as_simulated(tmp_path, config, form, monkeypatch):
     quantized = quantized_in_groups(monkeypatch, form=form, **config)
     path = converted_to(tmp_path, quantized)
@@ -86,11 +86,22 @@ def test_splits_are_computed_as_simulated(tmp_path, config, form, monkeypatch):
     assert np.array_equal(run_tflite(path, image), expected)
     assert expected.std() > 5
     ops = tflite_ops(path)
-    assert (ops["CONCATENATION"] >= 10) == (form == "groups")
+    assert (ops["CONCATENATION"] >= 10) == (ops.get("SPLIT", 0) >= 10) == (form == "quarters")
     assert (ops.get("DEPTHWISE_CONV_2D", 0) >= 10) == (form == "twin")
-    assert (ops.get("TANH", 0) >= 10) == (form == "tanh") or form == "groups"
+    assert (ops.get("TANH", 0) >= 10) == (form == "tanh") or form == "quarters"
     delegation = xnnpack_delegation(path)
     assert (delegation.partitions, delegation.left) == (1, {"QUANTIZE": 2})
+
+
+def test_a_group_alone_in_floating_point_is_cut_out(tmp_path, monkeypatch):
+    quantized = quantized_in_groups(monkeypatch, form="quarters")
+    mixed = replace(quantized, recipe="w8a8_mixed", float_nodes=("block_2.c1_r.1",))
+    path = converted_to(tmp_path, mixed)
+    image = frame(9, 7)
+    assert np.array_equal(run_tflite(path, image), np.rint(simulated(quantized, image) * 255))
+    ops, whole = tflite_ops(path), tflite_ops(converted_to(tmp_path / "whole", quantized))
+    assert (ops["SLICE"], ops["SPLIT"]) == (4, whole["SPLIT"] - 1)
+    assert ops["DEQUANTIZE"] == 1
 
 
 @pytest.mark.parametrize("kernels", KERNELS)

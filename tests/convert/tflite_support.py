@@ -9,7 +9,7 @@ import torch
 
 from convert import Source
 from models import SpanConfig, SpanDeploy
-from quantize import RECIPES, QParams, QuantizedSpan, QWeight, quantize_ptq, silu, split
+from quantize import RECIPES, QParams, QuantizedSpan, QWeight, quantize_ptq, split
 from quantize.balance import place_image
 from quantize.graph import SpanNodes
 from quantize.quantized import plain_conv
@@ -102,8 +102,7 @@ def quantized_simply(
 
 
 def quantized_in_groups(monkeypatch: pytest.MonkeyPatch, *, form: str, **config: object) -> QuantizedSpan:
-    """A random network whose SiLUs all have one form, its attention split in groups of three channels."""
-    monkeypatch.setattr(silu, "GROUP", 3)
+    """A random network whose SiLUs all have one form, the first block's attention in four groups."""
     monkeypatch.setattr(split, "TAKES", {name: 1e12 * (name != form) for name in split.TAKES})
     network = _within_unit_range(random_network(**config), _random_image(config))
     image = (_random_image(config)[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)

@@ -3,6 +3,7 @@
 import copy
 import math
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from quantize.ranges import (
     EDGES_SHARE,
     NEAR,
     Sample,
-    around_table,
+    Table,
+    around_tables,
     best_range,
     edges_weight,
     observe,
@@ -206,7 +208,8 @@ def test_scales_around_a_table_round_it_least() -> None:
     gate = Sample(values=values.tanh(), weights=torch.ones_like(values))
     chosen = QParams(scale=2 / 255, zero_point=70)
     tried = [QParams(scale=1 / n, zero_point=n - 128) for n in range(128, 256)]
-    before, after = around_table(chosen, [(1.0, source, gate)], function=torch.tanh, gates=tried)
+    table = Table(samples=[(1.0, source, gate)], function=torch.tanh, gates=tried)
+    before, (after,) = around_tables(chosen, [(1.0, source)], [table])
 
     def error(one: QParams, other: QParams) -> float:
         exact = one.rounded(values).tanh()
@@ -215,6 +218,33 @@ def test_scales_around_a_table_round_it_least() -> None:
     assert error(before, after) < 0.6 * error(chosen, tried[0])
     assert before.zero_point == 70 and abs(before.scale / chosen.scale - 1) <= NEAR + 1e-9
     assert after in tried and after.high > 0.35
+
+
+def test_tables_that_read_groups_of_a_tensor_agree_on_its_scale() -> None:
+    """Each would move it to where it alone is rounded least; what both lose together decides."""
+    values = torch.linspace(-1.5, 0.4, 4000).view(1, 1, 1, -1)
+    chosen, gates = QParams(scale=2 / 255, zero_point=70), [QParams(scale=1 / 128, zero_point=0)]
+
+    def table(factor: float) -> Table:
+        function = partial(_tanh_of, factor)
+        given = Sample(values=values, weights=torch.full_like(values, 1e-9))
+        made = Sample(values=function(values), weights=torch.ones_like(values))
+        return Table(samples=[(1.0, given, made)], function=function, gates=gates)
+
+    def error(scale: QParams, one: Table) -> float:
+        exact = one.function(scale.rounded(values))
+        return float((gates[0].rounded(exact) - exact).square().sum())
+
+    tables, source = [table(1.0), table(0.7)], Sample(values=values, weights=torch.full_like(values, 1e-9))
+    alone = [around_tables(chosen, [(1.0, source)], [one])[0] for one in tables]
+    together, found = around_tables(chosen, [(1.0, source)], tables)
+    assert found == [gates[0], gates[0]]
+    lost = [sum(error(scale, one) for one in tables) for scale in (together, *alone)]
+    assert alone[0] != alone[1] and lost[0] <= min(lost) + 1e-6
+
+
+def _tanh_of(factor: float, value: torch.Tensor) -> torch.Tensor:
+    return (value * factor).tanh()
 
 
 def test_weights_predict_the_output_error(network: SpanDeploy, frames: list[np.ndarray]) -> None:

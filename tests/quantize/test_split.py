@@ -13,13 +13,8 @@ from quantize.graph import SpanNodes
 from quantize.quantized import QuantizedSpan
 from quantize.ranges import Sample, observe
 from quantize.rewrite import rewrite
+from quantize.split import TAKES
 from quantize.trainable import TrainableSpan
-
-
-@pytest.fixture(autouse=True)
-def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Groups of three: eight channels are three groups, the last one short."""
-    monkeypatch.setattr(silu, "GROUP", 3)
 
 
 @pytest.fixture
@@ -41,7 +36,7 @@ def tensor_of(nodes: SpanNodes, name: str, lr: torch.Tensor) -> torch.Tensor:
     return seen[name]
 
 
-@pytest.mark.parametrize("kind", ["plain", "tanh", "groups", "twin"])
+@pytest.mark.parametrize("kind", ["plain", "tanh", "halves", "quarters", "twin"])
 def test_every_form_is_equal_in_float(kind: str, network: SpanDeploy, lr: torch.Tensor) -> None:
     nodes = rewrite(network)
     samples = uneven(nodes, lr)
@@ -54,10 +49,22 @@ def test_every_form_is_equal_in_float(kind: str, network: SpanDeploy, lr: torch.
         made = silu.with_form(made, one, form)
     assert (made(lr) - expected).abs().max() < 2e-5 * expected.abs().max()
     now = Counter(node.op for node in made.nodes)
-    assert (now["concat"] - ops["concat"] == len(silus)) == (kind == "groups")
-    assert (now["conv2d"] > ops["conv2d"]) == (kind in ("groups", "twin"))
-    assert (now["plus_one"] > 0) == (kind == "tanh") or kind == "groups"
+    assert now["group"] == len(silus) * silu.GROUPS.get(kind, 0)
+    assert (now["concat"] - ops["concat"] == len(silus)) == (kind in silu.GROUPS)
+    assert (now["conv2d"] > ops["conv2d"]) == (kind == "twin")
+    assert (now["plus_one"] > 0) == (kind == "tanh") or kind in silu.GROUPS
     assert nodes.nodes != made.nodes or kind == "plain"
+
+
+def test_eight_channels_are_not_split_into_thirds(network: SpanDeploy, lr: torch.Tensor) -> None:
+    nodes = rewrite(network)
+    samples = observe(nodes, lr, probes=1)
+    one = next(silu.silus(nodes))
+    assert silu.forms_of(samples[one.conv], samples[one.name]).keys() == {*TAKES} - {"thirds"}
+    quarters = silu.by_range(samples[one.conv], 4)
+    assert torch.cat(quarters).sort().values.tolist() == [*range(8)]
+    factors = silu.group_factors(samples[one.conv], quarters)
+    assert factors.unflatten(0, (4, 2)).std(dim=1, correction=0).max() == 0 and factors[-1] == 1
 
 
 def test_a_group_of_its_own_order_is_taken_back(network: SpanDeploy, lr: torch.Tensor) -> None:
@@ -65,9 +72,9 @@ def test_a_group_of_its_own_order_is_taken_back(network: SpanDeploy, lr: torch.T
     nodes = rewrite(network)
     samples = uneven(nodes, lr)
     one = next(one for one in silu.silus(nodes) if one.conv == "block_2.c1_r")
-    form = silu.forms_of(samples[one.conv], samples[one.name])["groups"][1]
-    reach = samples[one.conv].values.abs().amax((0, 2, 3))[form.order]
-    assert reach[:3].max() <= reach[3:6].max() <= reach[6:].max()
+    form = silu.forms_of(samples[one.conv], samples[one.name])["quarters"][1]
+    reach = samples[one.conv].values.abs().amax((0, 2, 3))[form.order].unflatten(0, (4, 2)).amax(1)
+    assert torch.equal(reach, reach.sort().values) and reach[0] < 0.1 * reach[-1]
     assert not torch.equal(form.order, torch.arange(8))
     made = silu.with_form(nodes, one, form)
     expected, got = (tensor_of(one, "block_2.c2_r", lr) for one in (nodes, made))
@@ -86,8 +93,9 @@ def test_an_attention_in_groups_is_equal_in_float(network: SpanDeploy, lr: torch
     for attention in found:
         made = split.with_groups(nodes, attention, samples)
         assert (made(lr) - expected).abs().max() < 2e-5 * expected.abs().max()
-        assert {f"{attention.conv}.{k}" for k in range(3)} < set(made.conv_names())
-        assert made.joined()["block_1.attention"] == tuple(f"block_1.attention.{k}" for k in range(3))
+        groups = {f"{attention.conv}.{k}" for k in range(4)}
+        assert {node.name for node in made.nodes if node.op == "group"} == groups
+        assert made.joined()["block_1.attention"] == tuple(f"block_1.attention.{k}" for k in range(4))
         moved = made.conv("conv_1").weight.flatten(1) @ nodes.conv("conv_1").weight.flatten(1).T
         assert not torch.equal(moved.argmax(1), torch.arange(8)), "what is added to it is in the same order"
 
@@ -100,7 +108,7 @@ def test_what_a_split_is_worth_decides(
     samples = uneven(nodes, lr)
     monkeypatch.setattr(split, "WORTH", worth)
     made = split.split(nodes, samples)
-    new = {"block_2.c1_r.0", "block_2.c1_r.plain"} & {*made.conv_names()}
+    new = {"block_2.c1_r.0", "block_2.c1_r.plain"} & {*made.tensors()}
     assert bool(new) == groups
     assert (made(lr) - nodes(lr)).abs().max() < 2e-5 * nodes(lr).abs().max()
 
@@ -111,7 +119,8 @@ def test_groups_lower_the_error_of_uneven_channels(network: SpanDeploy, lr: torc
     one = next(one for one in silu.silus(nodes) if one.conv == "block_2.c1_r")
     forms = silu.forms_of(samples[one.conv], samples[one.name])
     errors = {kind: price for kind, (price, _) in forms.items()}
-    assert errors["twin"] < 0.5 * errors["plain"] and errors["groups"] < 0.5 * errors["plain"]
+    assert errors["twin"] < 0.5 * errors["plain"] and errors["quarters"] < 0.75 * errors["plain"]
+    assert errors["quarters"] < errors["halves"] < errors["plain"]
 
 
 @pytest.fixture
@@ -140,8 +149,9 @@ def test_joined_tensors_have_one_scale_that_learns(quantized: Callable[..., Quan
     for name, first in same.items():
         assert moved[name] == moved[first]
     for node in made.network.nodes:
-        if node.op == "times":
+        if node.op in ("group", "times"):
             assert moved[node.name].scale == pytest.approx(moved[node.inputs[0]].scale * node.factor)
+    assert any(node.op == "group" for node in made.network.nodes)
     lr = torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(2))
     trained = trainable.eval()(lr)
     assert torch.equal(trained, simulate(trainable.quantized(), lr))

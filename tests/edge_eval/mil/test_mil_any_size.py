@@ -11,7 +11,9 @@ from convert.coreml import to_coreml
 from convert.coreml_sizes import Sizes
 from edge_eval.mil import Machine, Program, load_program, with_any_size
 from edge_eval.mil.any_size import SIZE_BLIND
+from edge_eval.mil.program import Constant, Operation, Reference, Result
 from edge_eval.mil.registry import all_kernels
+from edge_eval.mil.types import ValueType
 from models import NETWORKS, InputError, SpanConfig, SpanDeploy
 from quantize import quantize_ptq
 
@@ -86,6 +88,25 @@ def test_operations_that_may_know_the_size_are_left_alone(programs: tuple[Progra
     changed = replace(first, kind="upsample_bilinear")
     operations = tuple(changed if operation is first else operation for operation in fixed.operations)
     assert rest and with_any_size(replace(fixed, operations=operations)) is None
+
+
+def test_a_split_of_rows_is_left_alone(programs: tuple[Program, Program]) -> None:
+    name = programs[0].parameters[0].name
+    number, image = ValueType(element="int32", shape=()), ValueType(element="fp32", shape=(1, 3, *SIZE))
+
+    def halves(axis: int) -> Program:
+        numbers = {"num_splits": 2, "axis": axis}
+        given = {key: (Constant(type=number, value=np.array(n, np.int32)),) for key, n in numbers.items()}
+        split = Operation(
+            kind="split",
+            name="halves",
+            inputs={"x": (Reference(name=name),), **given},
+            results=tuple(Result(name=half, type=image) for half in ("first", "second")),
+        )
+        return replace(programs[0], operations=(split,))
+
+    assert with_any_size(halves(1)) is not None
+    assert with_any_size(halves(2)) is None
 
 
 def test_every_operation_of_the_list_is_emulated() -> None:
