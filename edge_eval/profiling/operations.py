@@ -28,6 +28,7 @@ KERNELS: Mapping[str, str] = {
     "PAD": r"Constant Pad|Pad",
     "QUANTIZE": r"Convert|Unary|Copy",
     "RESHAPE": r"Copy|Reshape",
+    "SPLIT": r"Copy|Split",
     "SUB": r"Subtract",
     "TANH": r"Tanh|TanH|Unary",
     "TRANSPOSE": r"Transpose",
@@ -38,7 +39,7 @@ UNARY = re.compile(r".*Unary")
 FUSED = frozenset({"LOGISTIC", "TANH", "MUL", "SUB", "ADD", "QUANTIZE", "DEQUANTIZE"})
 """8-bit operations on one tensor that XNNPACK makes one table look-up of, as LOGISTIC and MUL of a SiLU."""
 
-LONGEST_FUSION = 4
+LONGEST_FUSION = 5
 MOST_COPIES = 8
 DROPPED = frozenset({"RESHAPE", "PAD", "QUANTIZE", "DEQUANTIZE", "CONCATENATION", "TRANSPOSE"})
 """Operations that may cost no kernel of their own."""
@@ -102,7 +103,7 @@ def align(operations: Sequence[FileOperation], kernels: Sequence[str]) -> list[t
     """Which kernels ran each operation, found by matching both sequences in order.
 
     XNNPACK keeps the order of operations. It may make one table look-up of several on one 8-bit tensor, copy
-    each source of a concatenation, and drop operations that only move data.
+    each source of a concatenation, or result of a split, by itself, and drop operations that only move data.
 
     Args:
         operations: those that the delegate took.
@@ -145,7 +146,7 @@ def _steps(kinds: Sequence[str], kernels: Sequence[str], done: int, used: int) -
     pattern = KERNELS.get(kind)
     if pattern is not None and re.match(pattern, kernels[used]):
         steps.append((1, 1, 0))
-    if kind == "CONCATENATION":
+    if kind in ("CONCATENATION", "SPLIT"):
         for copies in range(2, min(MOST_COPIES, len(kernels) - used) + 1):
             if all(re.match(KERNELS[kind], kernel) for kernel in kernels[used : used + copies]):
                 steps.append((1, copies, 1))

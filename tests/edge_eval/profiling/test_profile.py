@@ -7,16 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from convert.artifact import Artifact
+from convert import to_tflite
+from convert.artifact import Artifact, Source
 from edge_eval.latency import Latency
 from edge_eval.profiling import profile_latency
 from edge_eval.profiling.litert_api import ProfiledModel, _Event
 from edge_eval.profiling.operations import FileOperation, align, file_operations, layer_of, why_outside
 from models import SpanDeploy
 from models.cost import count_macs
+from quantize import quantize_ptq, split
 
 ROW = Latency(
     artifact="a.tflite",
@@ -80,6 +83,22 @@ def test_without_delegate_nothing_is_delegated(runtime: str, tflite_float: Artif
     assert len(operations) == len(file_operations(tflite_float.path, (16, 20)))
     assert not any(operation["delegated"] or operation["kernel"] for operation in operations)
     assert all(operation["reason"] is None for operation in operations)
+
+
+@pytest.mark.parametrize("form", ["quarters", "tanh"])
+def test_our_integer_files_are_profiled_by_layer(
+    form: str, network: SpanDeploy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Their table look-ups are of up to five operations, and their splits of several kernels or of one."""
+    monkeypatch.setattr(split, "TAKES", {name: 1e12 * (name != form) for name in split.TAKES})
+    frame = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    quantized = quantize_ptq(network, recipe="w8a8", images=[frame], effort="smoke")
+    source, out = Source(name="random", sha256="0" * 64), tmp_path / "q.tflite"
+    document = profiled(to_tflite(quantized, recipe="w8a8", size=(16, 20), source=source, out=out).path)
+    layers = {layer["layer"] for layer in document["layers"]}
+    assert document["notes"] == [] and {*network.convolutions()} - {"conv_2", "upsampler.0"} <= layers
+    kinds = {part for operation in document["operations"] for part in operation["kind"].split("+")}
+    assert ("SPLIT" in kinds) and "TANH" in kinds
 
 
 def test_integer_files_say_what_is_left_outside(tflite_uint8: Path) -> None:
@@ -154,6 +173,13 @@ CONV, UNARY, COPY = "Convolution (NHWC, QC8) IGEMM", "Invalid Unary Op", "Copy (
         (["LOGISTIC", "MUL"], ["Sigmoid (NC)", "Multiply (ND)"], [(0,), (1,)]),
         (["CONCATENATION", "CONV_2D"], [COPY, COPY, COPY, CONV], [(0, 1, 2), (3,)]),
         (["CONCATENATION", "CONV_2D"], [CONV], [(), (0,)]),
+        (["MUL", "TANH", "ADD", "MUL", "MUL", "CONV_2D"], [UNARY, CONV], [(0,)] * 5 + [(1,)]),
+        (
+            ["CONV_2D", "SPLIT", "MUL", "TANH", "LOGISTIC", "MUL", "CONCATENATION"],
+            [CONV, COPY, UNARY, UNARY, COPY],
+            [(0,), (1,), (2,), (2,), (3,), (3,), (4,)],
+        ),
+        (["SPLIT", "CONV_2D"], [COPY, COPY, CONV], [(0, 1), (2,)]),
         (["RESHAPE", "TRANSPOSE", "RESHAPE"], ["Transpose (ND, X8)"], [(), (0,), ()]),
         (["CONV_2D", "ADD"], ["Add (ND)", CONV], None),
         (["CONV_2D"], [CONV, CONV], None),
