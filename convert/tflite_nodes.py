@@ -44,8 +44,6 @@ VERSIONS: dict[tuple[str, str], int] = {
     ("CONCATENATION", "int8"): 2,
     ("CONCATENATION", "int16"): 3,
     ("SPLIT", "int8"): 2,
-    ("SLICE", "int8"): 2,
-    ("SLICE", "int16"): 4,
     ("DEQUANTIZE", "int8"): 2,
     ("DEQUANTIZE", "int16"): 3,
     ("DEQUANTIZE", "filter"): 5,
@@ -331,25 +329,28 @@ def _concat(made: _Emitter, node: Node, inputs: list[int], integer: bool) -> Non
 
 
 def _group(made: _Emitter, node: Node, inputs: list[int], integer: bool) -> None:
-    """SPLIT, which makes all groups of a tensor at once; SLICE where only some of them are integers."""
+    """SPLIT, which makes all groups of a tensor at once; nobody reads those that are of the other kind."""
     if node.name in made.at:
         return
+    (source,), (whole,), size = inputs, node.inputs, made.channels(inputs[0]) // node.of
     nodes = made.quantized.network.nodes
-    groups = sorted((n for n in nodes if n.op == "group" and n.inputs == node.inputs), key=lambda n: n.number)
-    source, size = inputs[0], made.channels(inputs[0]) // node.of
-    if len(groups) == node.of and all(made.quantized.is_integer(one) == integer for one in groups):
-        axis = made.constant(f"{node.inputs[0]}/axis", np.array(3, dtype=np.int32))
-        options = SCHEMA.SplitOptionsT()
-        options.numSplits = node.of
-        results = [made.result(one, size, integer) for one in groups]
-        version = VERSIONS.get(("SPLIT", made.graph.dtype_of(source)), 1)
-        made.graph.ops.append(made.graph.op("SPLIT", [axis, source], results, options, version))
-        return
-    height, width = made.size
-    first = np.array([0, 0, 0, node.number * size], dtype=np.int32)
-    sizes = np.array([1, height, width, size], dtype=np.int32)
-    given = [source, made.constant(f"{node.name}/begin", first), made.constant(f"{node.name}/size", sizes)]
-    made.run("SLICE", given, made.result(node, size, integer), SCHEMA.SliceOptionsT())
+    groups = sorted((n for n in nodes if n.op == "group" and n.inputs == (whole,)), key=lambda n: n.number)
+    if [(one.number, one.of) for one in groups] != [(number, node.of) for number in range(node.of)]:
+        raise ConversionError(
+            f"{node.name}: not all {node.of} groups of {whole} are there, or some are twice"
+        )
+    results = []
+    for one in groups:
+        if made.quantized.is_integer(one) == integer:
+            results.append(made.result(one, size, integer))
+        else:
+            qparams = made.quantized.activations[whole] if integer else None
+            results.append(made.tensor(f"{one.name}/unread", size, qparams))
+    axis = made.constant(f"{node.name}/axis", np.array(3, dtype=np.int32))
+    options = SCHEMA.SplitOptionsT()
+    options.numSplits = node.of
+    version = VERSIONS.get(("SPLIT", made.graph.dtype_of(source)), 1)
+    made.graph.ops.append(made.graph.op("SPLIT", [axis, source], results, options, version))
 
 
 def _pixel_shuffle(made: _Emitter, node: Node, inputs: list[int], integer: bool) -> None:

@@ -93,15 +93,27 @@ def test_splits_are_computed_as_simulated(tmp_path, config, form, monkeypatch):
     assert (delegation.partitions, delegation.left) == (1, {"QUANTIZE": 2})
 
 
-def test_a_group_alone_in_floating_point_is_cut_out(tmp_path, monkeypatch):
+def test_a_group_alone_in_floating_point_has_a_split_of_its_own(tmp_path, monkeypatch):
     quantized = quantized_in_groups(monkeypatch, form="quarters")
     mixed = replace(quantized, recipe="w8a8_mixed", float_nodes=("block_2.c1_r.1",))
     path = converted_to(tmp_path, mixed)
     image = frame(9, 7)
     assert np.array_equal(run_tflite(path, image), np.rint(simulated(quantized, image) * 255))
-    ops, whole = tflite_ops(path), tflite_ops(converted_to(tmp_path / "whole", quantized))
-    assert (ops["SLICE"], ops["SPLIT"]) == (4, whole["SPLIT"] - 1)
-    assert ops["DEQUANTIZE"] == 1
+    whole = converted_to(tmp_path / "whole", quantized)
+    ops = tflite_ops(path)
+    assert (ops["DEQUANTIZE"], ops["SPLIT"]) == (1, tflite_ops(whole)["SPLIT"] + 1)
+    for kernels in KERNELS:
+        wrong = run_tflite(path, image, kernels) != run_tflite(whole, image, kernels)
+        assert np.mean(wrong) < limit("integer_ties")
+
+
+def test_groups_that_are_not_all_there_are_refused(monkeypatch):
+    quantized = quantized_in_groups(monkeypatch, form="quarters")
+    nodes = quantized.network.nodes
+    broken = [replace(n, of=8) if n.op == "group" and n.inputs == ("block_2.c1_r",) else n for n in nodes]
+    quantized.network.nodes = tuple(broken)
+    with pytest.raises(ConversionError, match="not all 8 groups of block_2.c1_r are there"):
+        graph_of(quantized, size=SIZE)
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
