@@ -12,7 +12,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as SCHEMA
 from numpy.typing import NDArray
 
-from quantize.graph import IMAGE, UPSCALED, Node, OpName
+from quantize.graph import IMAGE, UPSCALED, Node, OpName, are_whole
 from quantize.quantized import QParams, QuantizedSpan
 from quantize.recipe import recipe_named
 
@@ -122,11 +122,17 @@ class _Emitter:
         return index
 
     def run(
-        self, kernel: str, inputs: list[int], output: int, options: Any = None, dtype: str | None = None
+        self,
+        kernel: str,
+        inputs: list[int],
+        output: int | list[int],
+        options: Any = None,
+        dtype: str | None = None,
     ) -> None:
         """One operation at the end of the graph; its version follows from the type of its first input."""
+        outputs = output if isinstance(output, list) else [output]
         version = VERSIONS.get((kernel, dtype or self.graph.dtype_of(inputs[0])), 1)
-        self.graph.ops.append(self.graph.op(kernel, inputs, [output], options, version))
+        self.graph.ops.append(self.graph.op(kernel, inputs, outputs, options, version))
 
     def channels(self, index: int) -> int:
         """Channels of a tensor."""
@@ -333,9 +339,8 @@ def _group(made: _Emitter, node: Node, inputs: list[int], integer: bool) -> None
     if node.name in made.at:
         return
     (source,), (whole,), size = inputs, node.inputs, made.channels(inputs[0]) // node.of
-    nodes = made.quantized.network.nodes
-    groups = sorted((n for n in nodes if n.op == "group" and n.inputs == (whole,)), key=lambda n: n.number)
-    if [(one.number, one.of) for one in groups] != [(number, node.of) for number in range(node.of)]:
+    groups = made.quantized.network.grouped()[whole]
+    if not are_whole(groups):
         raise ConversionError(
             f"{node.name}: not all {node.of} groups of {whole} are there, or some are twice"
         )
@@ -349,8 +354,7 @@ def _group(made: _Emitter, node: Node, inputs: list[int], integer: bool) -> None
     axis = made.constant(f"{node.name}/axis", np.array(3, dtype=np.int32))
     options = SCHEMA.SplitOptionsT()
     options.numSplits = node.of
-    version = VERSIONS.get(("SPLIT", made.graph.dtype_of(source)), 1)
-    made.graph.ops.append(made.graph.op("SPLIT", [axis, source], results, options, version))
+    made.run("SPLIT", [axis, source], results, options, dtype=made.graph.dtype_of(source))
 
 
 def _pixel_shuffle(made: _Emitter, node: Node, inputs: list[int], integer: bool) -> None:

@@ -140,7 +140,7 @@ class _Rewriting:
         self.mixed = {*nodes.mixed, *MASKS}
         twins = {node.inputs[0] for node in made.nodes if node.name.endswith(TWIN)}
         products = {node.name for node in made.nodes if node.op == "mul" and node.inputs[0] in twins}
-        grouped = {node.inputs[0] for node in made.nodes if node.op == "group"}
+        grouped = made.grouped().keys()
         self.scaled = {name for group in nodes.scaled for name in group} | twins | products | grouped
         self.image = OUTPUT_MASK
         self.aims: dict[str, Tensor] = {}

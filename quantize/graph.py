@@ -5,7 +5,7 @@ operation. The same list is run in float, observed, simulated in integers, train
 so that there is one place where the order of operations and the names of tensors are decided.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -122,6 +122,13 @@ class SpanNodes(nn.Module):
         """By the name of every `concat`: the tensors that it joins."""
         return {node.name: node.inputs for node in self.nodes if node.op == "concat"}
 
+    def grouped(self) -> Mapping[str, tuple[Node, ...]]:
+        """By tensor: the groups of its channels, in their order."""
+        found: dict[str, tuple[Node, ...]] = {}
+        for node in sorted((node for node in self.nodes if node.op == "group"), key=lambda node: node.number):
+            found[node.inputs[0]] = (*found.get(node.inputs[0], ()), node)
+        return found
+
     def parts(self, tensor: str) -> Mapping[str, slice]:
         """Which channels of `tensor` come from where: all from itself, or from what a `concat` joins."""
         places, start = {}, 0
@@ -220,6 +227,12 @@ class SpanNodes(nn.Module):
             case "pixel_shuffle":
                 out = functional.pixel_shuffle(given[0], self.config.upscale)
         return out
+
+
+def are_whole(groups: Sequence[Node]) -> bool:
+    """Whether groups of a tensor's channels, in order, are all there, and once."""
+    expected = [(number, groups[0].of) for number in range(groups[0].of)]
+    return [(node.number, node.of) for node in groups] == expected
 
 
 def key(name: str) -> str:

@@ -1,10 +1,11 @@
 """A quantized network: integer weights, every tensor's scale and zero point, and their file."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,8 @@ from models.config import SpanConfig
 from models.errors import InputError
 from models.files import in_fixed_order, written_whole
 
-from .graph import Node, SpanNodes
-from .recipe import RecipeName
+from .graph import Node, OpName, SpanNodes, are_whole
+from .recipe import RecipeName, recipe_named
 
 IntName = Literal["int8", "int16"]
 LIMITS: dict[IntName, tuple[int, int]] = {"int8": (-128, 127), "int16": (-32768, 32767)}
@@ -206,8 +207,10 @@ def load_quantized(path: Path) -> QuantizedSpan:
         )
     try:
         return _from_parts(json.loads(meta["quantized"]), tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path} is damaged ({error}); make it again with 'span-edge quantize'") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{path} is damaged ({_in_short(error)}); make it again with 'span-edge quantize'"
+        ) from error
 
 
 def _from_parts(meta: dict[str, Any], tensors: dict[str, Tensor]) -> QuantizedSpan:
@@ -218,7 +221,7 @@ def _from_parts(meta: dict[str, Any], tensors: dict[str, Tensor]) -> QuantizedSp
     nodes = [Node(**{**node, "inputs": tuple(node["inputs"])}) for node in meta["nodes"]]
     convs = {name: plain_conv(weight, meta["groups"][name]) for name, weight in weights.items()}
     config = SpanConfig.from_json(meta["config"])
-    return QuantizedSpan(
+    made = QuantizedSpan(
         config=config,
         recipe=meta["recipe"],
         method=meta["method"],
@@ -228,6 +231,45 @@ def _from_parts(meta: dict[str, Any], tensors: dict[str, Tensor]) -> QuantizedSp
         float_nodes=tuple(meta["float_nodes"]),
         provenance=Provenance(**meta["provenance"]),
     )
+    _require_sound(made)
+    return made
+
+
+def _in_short(error: Exception) -> str:
+    """The first line of what an exception says, and its kind where that says little."""
+    line = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {line}" if isinstance(error, LookupError | ArithmeticError) else line
+
+
+def _require_sound(quantized: QuantizedSpan) -> None:
+    """Refuse what no quantization makes: a network that does not run, or numbers that stand for nothing.
+
+    Raises:
+        ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError: as running it does.
+    """
+    network, known, row = quantized.network, quantized.activations, recipe_named(quantized.recipe)
+    for node in network.nodes:
+        if node.op not in get_args(OpName):
+            raise ValueError(f"{node.name}: {node.op!r} is no operation")
+    for tensor, groups in network.grouped().items():
+        if not are_whole(groups):
+            raise ValueError(f"the groups of {tensor} are not all there once")
+    tensors = set(network.tensors())
+    whole = row.activation_bits is not None and not row.mixed
+    if known.keys() - tensors or (whole and tensors - known.keys()):
+        raise ValueError(f"scales and tensors differ: {', '.join(sorted(tensors ^ known.keys())[:3])}")
+    for name, qparams in known.items():
+        inside = qparams.quant_min <= qparams.zero_point <= qparams.quant_max
+        if not (inside and 0 < qparams.scale < math.inf):
+            raise ValueError(f"{name}: scale {qparams.scale}, zero point {qparams.zero_point}")
+    for name, weight in quantized.weights.items():
+        if not (weight.scale.isfinite().all() and weight.bias.isfinite().all()):
+            raise ValueError(f"{name}: a scale or a bias is not finite")
+    config, side = quantized.config, 4
+    with torch.no_grad():
+        made = tuple(network(torch.zeros(1, config.in_channels, side, side)).shape)
+    if made != (1, config.out_channels, config.upscale * side, config.upscale * side):
+        raise ValueError(f"an image of {side}x{side} becomes {made}")
 
 
 def plain_conv(weight: QWeight, groups: int = 1) -> nn.Conv2d:

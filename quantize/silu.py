@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .balance import least_noise_factors
 from .graph import Node, SpanNodes
-from .ranges import Sample, channel_ranges, possible_ranges
+from .ranges import Ranges, Sample, channel_ranges, possible_ranges
 from .rewrite import TWIN
 from .scales import covering
 
@@ -98,16 +98,21 @@ def forms_of(before: Sample, after: Sample) -> Mapping[FormName, tuple[float, Fo
         "tanh": Form(groups=(every,), given=ones, factors=ones, tanh=(True,)),
         "twin": Form(groups=(every,), given=twin, factors=twin, tanh=(False,), twin=True),
     }
-    for name, count in GROUPS.items():
-        if len(every) % count == 0:
-            forms[name] = _grouped(before, after, by_range(before, count))
+    counts = possible_groups(len(every))
+    order = by_range(before) if counts else every
+    for name, count in counts.items():
+        forms[name] = _grouped(before, after, torch.split(order, len(order) // count))
     return {kind: (_error(before, after, form), form) for kind, form in forms.items()}
 
 
-def by_range(sample: Sample, count: int) -> tuple[Tensor, ...]:
-    """A tensor's channels in `count` equal groups, in the order of their ranges."""
-    order = channel_ranges(sample).sum(0).argsort()
-    return torch.split(order, len(order) // count)
+def possible_groups(channels: int) -> dict[FormName, int]:
+    """Those of `GROUPS` that so many channels can be split into."""
+    return {name: count for name, count in GROUPS.items() if channels % count == 0}
+
+
+def by_range(sample: Sample) -> Tensor:
+    """A tensor's channels in the order of their ranges."""
+    return channel_ranges(sample).sum(0).argsort()
 
 
 def group_factors(sample: Sample, groups: Sequence[Tensor]) -> Tensor:
@@ -123,17 +128,18 @@ def group_factors(sample: Sample, groups: Sequence[Tensor]) -> Tensor:
 def _grouped(before: Sample, after: Sample, groups: tuple[Tensor, ...]) -> Form:
     given, factors = (group_factors(sample, groups) for sample in (before, after))
     form = Form(groups=groups, given=given, factors=factors, tanh=(False,) * len(groups))
+    ranges = possible_ranges(with_factors(_only(before, form.order), given))
     tanh = tuple(
         _table_error(_only(before, group), _only(after, group), reach, tanh=True)
         < FINER * _table_error(_only(before, group), _only(after, group), reach, tanh=False)
-        for group, reach in _reaches(before, form)
+        for group, reach in _reaches(ranges, form)
     )
     return replace(form, tanh=tanh)
 
 
-def _reaches(before: Sample, form: Form) -> Iterator[tuple[Tensor, tuple[float, float]]]:
+def _reaches(ranges: Ranges, form: Form) -> Iterator[tuple[Tensor, tuple[float, float]]]:
     """Every group, and how far its channels reach before factors where the convolution's range is best."""
-    low, high = possible_ranges(with_factors(_only(before, form.order), form.given)).best()
+    low, high = ranges.best()
     for group, given in zip(form.groups, form.given[:: len(form.groups[0])], strict=True):
         yield group, (low / float(given), high / float(given))
 
@@ -148,8 +154,9 @@ def _error(before: Sample, after: Sample, form: Form) -> float:
         slope = given.values * gate * (1 - gate)
         before = replace(given, weights=result.weights * slope.square())
         form = replace(form, given=torch.ones_like(form.given))
-    total += possible_ranges(with_factors(_only(before, form.order), form.given)).least
-    for (group, reach), tanh in zip(_reaches(before, form), form.tanh, strict=True):
+    ranges = possible_ranges(with_factors(_only(before, form.order), form.given))
+    total += ranges.least
+    for (group, reach), tanh in zip(_reaches(ranges, form), form.tanh, strict=True):
         total += _table_error(_only(before, group), _only(after, group), reach, tanh=tanh)
     return total
 
@@ -210,17 +217,16 @@ def with_form(network: SpanNodes, silu: Silu, form: Form) -> SpanNodes:
 
 
 def group_nodes(tensor: str, count: int) -> tuple[Node, ...]:
-    """The groups of a tensor's channels; none where the only one is the tensor."""
+    """The groups of a tensor's channels."""
     return tuple(
         Node(name=f"{tensor}.{number}", op="group", inputs=(tensor,), number=number, of=count)
         for number in range(count)
-        if count > 1
     )
 
 
 def _silu_nodes(source: str, silu: Silu, form: Form) -> Iterator[Node]:
     yield Node(name=silu.conv, op="conv2d", inputs=(source,))
-    groups = group_nodes(silu.conv, len(form.groups))
+    groups = group_nodes(silu.conv, len(form.groups)) if len(form.groups) > 1 else ()
     yield from groups
     names = [node.name for node in groups] or [silu.conv]
     products = [f"{name}.silu" for name in names] if groups else [silu.name]

@@ -92,7 +92,8 @@ def attentions(network: SpanNodes) -> Iterator[Attention]:
     for node in network.nodes:
         readers = network.consumers(node.name)
         ops = {reader.op: reader.name for reader in readers}
-        if node.op == "conv2d" and ops.keys() == {"times", "conv2d"} and _counts(network, node.name):
+        attends = node.op == "conv2d" and ops.keys() == {"times", "conv2d"}
+        if attends and silu.possible_groups(network.channels(node.name)):
             (gate,) = network.consumers(ops["times"])
             (attention,) = network.consumers(gate.name)
             yield Attention(
@@ -104,16 +105,12 @@ def attentions(network: SpanNodes) -> Iterator[Attention]:
             )
 
 
-def _counts(network: SpanNodes, tensor: str) -> list[int]:
-    """How many equal groups of channels a tensor can have."""
-    return [count for count in silu.GROUPS.values() if network.channels(tensor) % count == 0]
-
-
 def with_groups(network: SpanNodes, names: Attention, samples: Mapping[str, Sample]) -> SpanNodes:
     """The network with an attention in as many groups as there can be, and all beside it in their order."""
-    groups = by_range(samples[names.conv], max(_counts(network, names.conv)))
+    order = by_range(samples[names.conv])
+    groups = torch.split(order, len(order) // max(silu.possible_groups(len(order)).values()))
     given = group_factors(samples[names.conv], groups)
-    network = _reordered(network, names.conv, torch.cat(groups))
+    network = _reordered(network, names.conv, order)
     convs = {name: network.conv(name) for name in network.conv_names()}
     for name, factor in ((names.conv, given), (names.scaled, 1 / given)):
         conv = convs[name]
