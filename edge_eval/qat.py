@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from quantize.quantized import QuantizedSpan
 
     from .runner import Frame
-    from .training import Precision
+    from .training import Compile, Precision
 
 HELD_OUT = 40
 HELD_OUT_SIDE = 64
 """How many images are held out where there are enough, and how much of each is looked at, in LR pixels."""
 
 DEFAULT_MINUTES = 60.0
+LONG_CROPS, LONG_MINUTES = 10_000, 10.0
+"""Budget, in crops of all steps or in time, from which on training is compiled by itself."""
+
 SMALLER = (0.7, 0.5)
 """Sizes at which photographs are trained on beside their own, as parts of it."""
 
@@ -68,6 +71,7 @@ class QatOptions:
         patience: looks without gain after which training ends.
         device: `auto`, `cpu` or `cuda`.
         precision: of convolutions.
+        compiled: whether the training step is compiled first.
     """
 
     steps: int | None = None
@@ -86,6 +90,17 @@ class QatOptions:
     patience: int | None = None
     device: str = "auto"
     precision: "Precision" = "auto"
+    compiled: "Compile" = "auto"
+
+    @property
+    def long(self) -> bool:
+        """Whether the time that compiling takes is made up for."""
+        return (self.steps or 0) * self.batch >= LONG_CROPS or self._minutes >= LONG_MINUTES
+
+    @property
+    def _minutes(self) -> float:
+        """The budget in time; 0 where it is one in steps."""
+        return self.minutes or (0.0 if self.steps else DEFAULT_MINUTES)
 
     def settings(self, *, seed: int) -> "QatSettings":
         """As training wants them.
@@ -96,7 +111,7 @@ class QatOptions:
         from models.training import LossWeights, TrainingPlan
         from quantize.qat import QatSettings
 
-        from .training import in_bfloat16
+        from .training import in_bfloat16, is_compiled
 
         loss = LossWeights(
             pixel=1 - self.teacher_share,
@@ -108,7 +123,7 @@ class QatOptions:
         )
         plan = TrainingPlan(
             steps=self.steps,
-            minutes=DEFAULT_MINUTES if self.minutes is None and self.steps is None else self.minutes,
+            minutes=self._minutes or None,
             batch=self.batch,
             seed=seed,
             loss=loss,
@@ -116,6 +131,7 @@ class QatOptions:
             validate_every=self.validate_every,
             patience=self.patience,
             bfloat16=in_bfloat16(self.precision, self.device),
+            compiled=is_compiled(self.compiled, self.device, long=self.long),
         )
         return QatSettings(
             plan=plan, crop=self.crop, trained=self.trained, pace=self.pace, scales_pace=self.scales_pace

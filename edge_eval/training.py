@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Compile = Literal["auto", "on", "off"]
 
 PUBLISHED_IMG_RANGE = 255.0
 """Checkpoints are written for this factor, which the published code has built in; training runs at 1."""
@@ -128,6 +129,28 @@ def in_bfloat16(precision: Precision, device: str) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     able = torch.cpu.get_capabilities()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+def is_compiled(asked: Compile, device: str, *, long: bool) -> bool:
+    """Whether a training is compiled first: for `auto`, a long one on a CPU where there is a compiler.
+
+    Raises:
+        InputError: `on`, and nothing can be compiled here.
+    """
+    import torch
+
+    from models.training import why_not_compiled
+
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    if asked == "off" or (asked == "auto" and (on_gpu or not long)):
+        return False
+    why_not = why_not_compiled("cuda" if on_gpu else "cpu")
+    if why_not is not None and asked == "on":
+        raise InputError(
+            f"training cannot be compiled here: {why_not}; "
+            "install a C++ compiler (g++, clang++), or give --compile off"
+        )
+    return why_not is None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -189,7 +189,7 @@ class SpanNodes(nn.Module):
         assert conv.bias is not None
         return conv.weight, conv.bias
 
-    def convolve(self, node: Node, given: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    def convolve(self, node: Node, given: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
         """The convolution of the node, (N, C, H, W) -> (N, C_out, H, W), with weights of any kind."""
         groups = self.conv(node.name).groups
         return functional.conv2d(given, kernel, bias, padding=kernel.shape[-1] // 2, groups=groups)

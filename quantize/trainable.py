@@ -7,7 +7,6 @@ fits all layers.
 
 from collections.abc import Set
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +64,7 @@ class TrainableSpan(nn.Module):
         scales = [start.activations[name].scale for name in self.learned_tensors]
         logs = torch.tensor(scales, dtype=torch.float64).log().float()
         self.log_scales = nn.Parameter(logs, requires_grad=bool(scales))
-        self._precise = frozenset(filter(partial(_reads_image, start.nodes), start.weights))
+        self._images = {name: parts for name in start.weights if (parts := _image_parts(start.nodes, name))}
         self._hold(fixed)
         self._unrounded, self._pixels = _exact_tensors(start) - {*self.learned_tensors}, _pixels(start.nodes)
 
@@ -88,10 +87,16 @@ class TrainableSpan(nn.Module):
         return self.start.nodes.run(lr_nchw, compute=self._compute, tensor=tensor)
 
     def _compute(self, node: Node, given: list[Tensor]) -> Tensor:
-        if node.name not in self._precise:
+        if node.name not in self._images:
             return self.start.nodes.compute(node, given, weight=self.weight)
-        with torch.autocast(given[0].device.type, enabled=False):
-            return self.start.nodes.compute(node, [one.float() for one in given], weight=self.weight)
+        (joined,), (kernel, bias) = given, self.weight(node.name)
+        device, made = joined.device.type, bias.view(-1, 1, 1)
+        autocast = torch.is_autocast_enabled(device)
+        for at, exact in self._images[node.name]:
+            channels = joined[:, at].float() if exact else joined[:, at]
+            with torch.autocast(device, enabled=autocast and not exact):
+                made = made + self.start.nodes.convolve(node, channels, kernel[:, at], None)
+        return made
 
     def _hold(self, fixed: Set[str]) -> None:
         """Keep what training reads and does not change where the parameters are, out of the saved state."""
@@ -173,13 +178,18 @@ def _moved(weight: QWeight, device: torch.device) -> QWeight:
     )
 
 
-def _reads_image(nodes: SpanNodes, name: str) -> bool:
-    """Whether a convolution reads the image, or a copy of it.
+def _image_parts(nodes: SpanNodes, name: str) -> list[tuple[slice, bool]]:
+    """The channels that a convolution of the image reads, and which of them are the image's, or a copy.
 
-    What it makes of a flat area goes straight to the result: bfloat16, with its eight bits, would shift whole
-    areas by up to half a grey level in training, and training would learn to undo what no file does.
+    What it makes of these in a flat area goes straight to the result: bfloat16, with its eight bits, would
+    shift whole areas by up to half a grey level in training, and training would learn to undo what no file
+    does. So they are convolved in float32, and what is joined with them is not.
+
+    Returns:
+        an empty list where it reads no image.
     """
-    return not nodes.parts(nodes.input_of(name)).keys().isdisjoint({IMAGE, *MASKS})
+    parts = [(at, part in (IMAGE, *MASKS)) for part, at in nodes.parts(nodes.input_of(name)).items()]
+    return parts if any(exact for _, exact in parts) else []
 
 
 def _beside_image(start: Start, name: str) -> Tensor | None:

@@ -35,7 +35,7 @@ def train_in_sight(
     Raises:
         InputError: images, settings, start or state cannot be used, or training diverged.
     """
-    from models.training import open_processes
+    from models.training import open_processes, why_not_compiled
 
     from ..qat import run_qat
     from ..quantization import qat_job
@@ -43,6 +43,13 @@ def train_in_sight(
     job = qat_job(loaded.network, loaded.source, plan, recipe=recipe)
     schedule = job.options.settings(seed=job.seed).plan
     processes = open_processes(job.options.device)
+    if processes.rank == 0 and schedule.compiled:
+        screen.say("the training step is compiled first, which takes a minute or two")
+    elif processes.rank == 0 and job.options.compiled == "auto" and job.options.long:
+        why = "on a GPU only with --compile on"
+        if processes.device.type == "cpu":
+            why = why_not_compiled("cpu") or why
+        screen.say(f"the training step is not compiled ({why}), and takes longer")
 
     def tell(point: "Point", drop_db: float) -> None:
         screen.say(_line(point, drop_db, schedule))

@@ -67,10 +67,15 @@ OPTIONS: dict[str, tuple[click.ParamType[Any] | Callable[[str], Any], str]] = {
         click.Choice(["auto", "float32", "bfloat16"]),
         "Of convolutions in training; auto: bfloat16 where the processor has it.  [default: auto]",
     ),
+    "compile": (
+        click.Choice(["auto", "on", "off"]),
+        "Whether the step is compiled first: a minute or two, then half the time; needs a C++ compiler. "
+        "auto: for ten minutes and more on a CPU.  [default: auto]",
+    ),
 }
 """By name: its type, and what it says of itself; every default is that of `QatOptions`."""
 
-FIELDS = {"hold_out": "held_out", "trains": "trained"}
+FIELDS = {"hold_out": "held_out", "trains": "trained", "compile": "compiled"}
 """Fields of `QatOptions` that are called otherwise than their option."""
 
 

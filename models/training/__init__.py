@@ -4,6 +4,7 @@ The network, its parameter groups and the pixels are the caller's; the loop, the
 the weights, validation, interruption and resumption are here.
 """
 
+from .compilation import why_not_compiled
 from .crops import CropSource, TrainingPair
 from .engine import train
 from .folding import FoldedSpan
@@ -29,6 +30,7 @@ __all__ = [
     "total_psnr_y_db",
     "train",
     "training_loss",
+    "why_not_compiled",
     "with_img_range",
     "with_teacher",
 ]

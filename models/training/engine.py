@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..progress import Progress, silent
+from .compilation import compilation_errors, compiled, reason
 from .crops import CropSource, TrainingPair
 from .interruption import StopWish, stop_wish
 from .loss import training_loss
@@ -72,7 +73,7 @@ def train(
 
     Raises:
         InputError: loss or gradient became NaN or infinite, the state to resume from is absent, damaged or
-            another's, or it cannot be written.
+            another's, it cannot be written, or the network cannot be compiled.
         ValueError: `groups` name a parameter that does not exist or name one twice.
     """
     if not validation:
@@ -128,7 +129,7 @@ class _Run:
     ) -> None:
         self.plan, self.crops, self.validation, self.processes = plan, crops, validation, processes
         self.listeners, self.state_path = listeners, state_path
-        self.wrapped = processes.prepare(network)
+        self.wrapped = processes.prepare(compiled(network) if plan.compiled else network)
         self.network = network
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
         self.trained = _resolved(network, groups)
@@ -164,7 +165,11 @@ class _Run:
             done, stop = self._agreed(wish)
             ended = "finished" if done >= 1 else "interrupted" if stop else None
             if ended is None:
-                self._one_step(done)
+                try:
+                    self._one_step(done)
+                except compilation_errors() as error:
+                    self._refuse_to_compile(error, wish)
+                    continue
                 if self.step % self.plan.validate_every == 0:
                     self._validate()
                     ended = "no gain" if self._gains_nothing() else None
@@ -207,6 +212,14 @@ class _Run:
         self.losses += loss.detach() + 0 * norm.detach()
         if self.step % CHECK_EVERY.get(device.type, CHECK_EVERY_ELSEWHERE) == 0:
             self._refuse_nan()
+
+    def _refuse_to_compile(self, error: Exception, wish: StopWish) -> None:
+        """Nothing is wrong where Ctrl-C reached the compiler too."""
+        if not wish.heard:
+            raise InputError(
+                f"the training step cannot be compiled here: {reason(error)}; "
+                "train without that (--compile off)"
+            ) from error
 
     def _clipped(self) -> Tensor:
         """The gradient's norm over all parameters, before it is clipped."""

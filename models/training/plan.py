@@ -45,6 +45,7 @@ class TrainingPlan:
         ema_decay: of the exponential moving average of the weights, smaller in the first steps:
             min(ema_decay, (1 + step) / (10 + step)).
         bfloat16: whether convolutions run in bfloat16 (autocast); parameters, fold and loss stay in float32.
+        compiled: whether the network is compiled when training starts: a minute or two, then shorter steps.
         validate_every: steps between validations.
         validate_first: whether the network is validated before the first step too, so that training gives
             back nothing worse on the held-out images than what it was given.
@@ -63,6 +64,7 @@ class TrainingPlan:
     clip_norm: float | None = 1.0
     ema_decay: float = 0.999
     bfloat16: bool = False
+    compiled: bool = False
     validate_every: int = 250
     validate_first: bool = False
     patience: int | None = None

@@ -180,6 +180,26 @@ def test_an_interrupted_training_goes_on_to_the_same_result(
         )
 
 
+@pytest.mark.slow
+def test_a_compiled_training_is_the_same_and_goes_on_to_the_same_result(
+    network: SpanDeploy, frames: list[np.ndarray], tmp_path: Path
+) -> None:
+    start = start_of(network, frames)
+    settings = replace(SETTINGS, plan=replace(PLAN, compiled=True))
+    eager, whole = (train(network, frames, start, settings=one) for one in (SETTINGS, settings))
+    for mine, theirs in zip(whole.training.curve, eager.training.curve, strict=True):
+        assert mine.psnr_y_db == pytest.approx(theirs.psnr_y_db, abs=0.05)
+        assert mine.loss == pytest.approx(theirs.loss, rel=0.02)
+    state = tmp_path / "state"
+    stop = signalled(0.4, {})
+    half = train(network, frames, start, settings=settings, state_path=state, progress=stop)
+    assert half.training.ended == "interrupted"
+    resumed = train(network, frames, start, settings=settings, state_path=state, resume=True)
+    assert equal(whole.quantized, resumed.quantized)
+    with pytest.raises(InputError, match="compiled was true, is false"):
+        train(network, frames, start, state_path=state, resume=True)
+
+
 def test_divergence_stops_with_a_clear_message(network: SpanDeploy, frames: list[np.ndarray]) -> None:
     with pytest.raises(InputError, match=r"training diverged: .* NaN or infinite at step \d+ .*lower one"):
         train(network, frames, settings=replace(SETTINGS, pace=1e30))

@@ -11,6 +11,7 @@ from torch import nn
 
 from models import load_checkpoint, reparameterize
 from models.training import LossWeights, training_loss
+from models.training.compilation import compiled
 from models.training.crops import Batch
 from quantize import quantize_ptq
 from quantize.kernels import TrainedName
@@ -53,9 +54,15 @@ def test_a_step_beside_a_float_step(shared_weights: Path, shared_images: Path, b
     ways: tuple[TrainedName, ...] = ("folded", "branches")
     for way in ways:
         steps[f"QAT, {way}"] = step_of(trainable_from(start, trained=way).train(), batch, bfloat16=bfloat16)
+    steps["QAT, folded, compiled"] = step_of(
+        compiled(trainable_from(start).train()), batch, bfloat16=bfloat16
+    )
+    steps["float, folded, compiled"] = step_of(compiled(floating), batch, bfloat16=bfloat16)
     frozen = trainable_from(start).train()
     frozen.log_scales.requires_grad_(False)
     steps["QAT, folded, scales fixed"] = step_of(frozen, batch, bfloat16=bfloat16)
+    for step in steps.values():
+        step()
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(RUNS):
         for name, step in steps.items():

@@ -29,6 +29,7 @@ from quantize.quantized import Provenance, QuantizedSpan
 from quantize.ranges import LUMA, Ranges, Sample, possible_ranges
 from quantize.recipe import recipe_named
 from quantize.rewrite import _Build, _merged, _normalized, _output, _summed, rewrite
+from quantize.silu import GROUPS
 from quantize.simulation import simulate
 
 pytestmark = pytest.mark.slow
@@ -193,7 +194,7 @@ def test_gain_of_each_rewrite(
     measure("what a pixel tells of conv_cat passes it by", nodes)
     whole = partial(ptq.rearranged, network, recipe_named("w8a8"), crops, seed=calibration.seed)
     with monkeypatch.context() as patched:
-        patched.setattr(splitting, "TAKES", {**splitting.TAKES, "groups": math.inf})
+        patched.setattr(splitting, "TAKES", {**splitting.TAKES, **dict.fromkeys(GROUPS, math.inf)})
         patched.setattr(splitting, "attentions", lambda _: ())
         measure("tanh for sigmoids, and twins", whole())
     measure("groups of channels", whole())

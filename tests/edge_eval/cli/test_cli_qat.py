@@ -10,6 +10,7 @@ import click.testing
 import pytest
 import torch
 
+from edge_eval.qat import QatOptions
 from edge_eval.quantized_file import is_quantized
 from models.files import sha256_of
 from quantize import load_quantized
@@ -119,6 +120,41 @@ def test_training_goes_on_from_a_quantized_checkpoint(
     assert made.provenance.source_sha256 == sha256_of(network_file)
     other = ("--overwrite", "--reference", network_file, "--recipe", "w8")
     assert "was quantized by w8a8; leave --recipe out" in refusal(train(*other, checkpoint=quantized_file))
+
+
+def no_compiler(_device: str) -> str:
+    return "No working C++ compiler found"
+
+
+def test_a_training_that_is_to_be_compiled_needs_a_compiler(
+    train: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.training.why_not_compiled", no_compiler)
+    assert refusal(train("--compile", "on")) == (
+        "error: training cannot be compiled here: No working C++ compiler found; "
+        "install a C++ compiler (g++, clang++), or give --compile off"
+    )
+    assert [*tmp_path.iterdir()] == []
+    monkeypatch.setattr("edge_eval.qat.LONG_CROPS", 8)
+    said = " ".join(train().output.split())
+    assert "is not compiled (No working C++ compiler found), and takes longer" in said
+
+
+def test_long_trainings_alone_are_compiled_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiled(**options: object) -> bool:
+        return QatOptions(**options).settings(seed=0).plan.compiled  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("models.training.why_not_compiled", lambda _device: None)
+    assert compiled() and compiled(minutes=10) and compiled(steps=2000, batch=8)
+    assert not compiled(minutes=5) and not compiled(steps=100, batch=8) and not compiled(compiled="off")
+    assert compiled(steps=1, compiled="on")
+    monkeypatch.setattr("models.training.why_not_compiled", no_compiler)
+    assert not compiled()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("models.training.why_not_compiled", lambda _device: None)
+    assert not compiled(precision="float32") and compiled(device="cpu")
+    assert compiled(precision="float32", compiled="on")
 
 
 @pytest.mark.parametrize(
