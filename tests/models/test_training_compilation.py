@@ -1,4 +1,4 @@
-"""Training that is compiled first: the same training where there is a compiler, refused where there is none."""
+"""Training that is compiled first: the same training, or one line where there is no compiler."""
 
 import os
 import shutil
