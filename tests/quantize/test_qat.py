@@ -182,7 +182,7 @@ def test_an_interrupted_training_goes_on_to_the_same_result(
 
 @pytest.mark.slow
 def test_a_compiled_training_is_the_same_and_goes_on_to_the_same_result(
-    network: SpanDeploy, frames: list[np.ndarray], tmp_path: Path
+    network: SpanDeploy, frames: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = start_of(network, frames)
     settings = replace(SETTINGS, plan=replace(PLAN, compiled=True))
@@ -190,8 +190,9 @@ def test_a_compiled_training_is_the_same_and_goes_on_to_the_same_result(
     for mine, theirs in zip(whole.training.curve, eager.training.curve, strict=True):
         assert mine.psnr_y_db == pytest.approx(theirs.psnr_y_db, abs=0.05)
         assert mine.loss == pytest.approx(theirs.loss, rel=0.02)
-    state = tmp_path / "state"
-    stop = signalled(0.4, {})
+    clock = iter(np.arange(0, 10_000, 0.7))
+    monkeypatch.setattr("models.training.engine.time.monotonic", lambda: float(next(clock)))
+    state, stop = tmp_path / "state", signalled(0.4, {})
     half = train(network, frames, start, settings=settings, state_path=state, progress=stop)
     assert half.training.ended == "interrupted"
     resumed = train(network, frames, start, settings=settings, state_path=state, resume=True)

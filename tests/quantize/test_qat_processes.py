@@ -29,7 +29,14 @@ lr = [draw.integers(256, size=(18, 18, 3), dtype=np.uint8) for _ in range(3)]
 pairs = [TrainingPair(name=str(k), lr=one, hr=one.repeat(2, 0).repeat(2, 1)) for k, one in enumerate(lr)]
 start = quantize_ptq(network, recipe="w8a8", images=lr, effort="smoke")
 processes = open_processes("cpu")
-plan = TrainingPlan(steps=4, batch=4, validate_every=2, loss=LossWeights(distance="squared"), clip_norm=None)
+plan = TrainingPlan(
+    steps=4,
+    batch=4,
+    validate_every=2,
+    loss=LossWeights(distance="squared"),
+    clip_norm=None,
+    compiled=sys.argv[2] == "compiled",
+)
 result = quantize_qat(
     network,
     start,
@@ -44,16 +51,17 @@ if processes.rank == 0:
 """
 
 
-def test_two_processes_train_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", ["eager", pytest.param("compiled", marks=pytest.mark.slow)])
+def test_two_processes_train_what_one_does(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("accelerate", reason="several processes need the extra 'train'")
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    monkeypatch.setattr(sys, "argv", [str(program), str(tmp_path / "one.safetensors")])
+    monkeypatch.setattr(sys, "argv", [str(program), str(tmp_path / "one.safetensors"), how])
     threads = torch.get_num_threads()
     runpy.run_path(str(program))
     torch.set_num_threads(threads)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launcher, str(program), str(tmp_path / "two.safetensors")]
+    command = [*launcher, str(program), str(tmp_path / "two.safetensors"), how]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     one, two = (load_quantized(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
