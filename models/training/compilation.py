@@ -1,6 +1,7 @@
 """Compiling a network's forward and backward pass (torch.compile), so that passes over memory are fused."""
 
 import functools
+import re
 
 import torch
 from torch import Tensor, nn
@@ -32,14 +33,13 @@ def why_not_compiled(device: str) -> str | None:
 
 
 def compilation_errors() -> tuple[type[Exception], ...]:
-    """What torch raises where it cannot compile."""
+    """What torch raises where it cannot compile, or write what it compiled."""
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import CppCompileError
 
-    return TorchDynamoException, CppCompileError
+    return TorchDynamoException, CppCompileError, OSError
 
 
 def reason(error: Exception) -> str:
-    """The first line of what torch says, without the names of its own classes."""
-    line = str(error).strip().partition("\n")[0]
-    return line.partition(": ")[2] or line
+    """The first line of what torch says, without the name of its own class."""
+    return re.sub(r"^\w+: ", "", str(error).strip().partition("\n")[0])

@@ -104,6 +104,14 @@ def test_without_a_compiler_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -
     assert why_not_compiled("cpu") == "No working C++ compiler found in torch._inductor.config.cpp.cxx"
 
 
+def test_nowhere_to_write_what_is_compiled_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_arguments: object, **_options: object) -> object:
+        raise FileNotFoundError(2, "No such file or directory", "/absent/cache")
+
+    monkeypatch.setattr(torch, "compile", failing)
+    assert why_not_compiled("cpu") == "[Errno 2] No such file or directory: '/absent/cache'"
+
+
 def test_ctrl_c_that_reaches_the_compiler_too_is_ctrl_c() -> None:
     network = Uncompilable()
     network.interrupted = True
