@@ -95,12 +95,12 @@ class QatOptions:
     @property
     def long(self) -> bool:
         """Whether the time that compiling takes is made up for."""
-        return (self.steps or 0) * self.batch >= LONG_CROPS or self._minutes >= LONG_MINUTES
+        return (self.steps or 0) * self.batch >= LONG_CROPS or (self._minutes or 0) >= LONG_MINUTES
 
     @property
-    def _minutes(self) -> float:
-        """The budget in time; 0 where it is one in steps."""
-        return self.minutes or (0.0 if self.steps else DEFAULT_MINUTES)
+    def _minutes(self) -> float | None:
+        """The budget in time; None where it is one in steps."""
+        return DEFAULT_MINUTES if self.minutes is None and self.steps is None else self.minutes
 
     def settings(self, *, seed: int) -> "QatSettings":
         """As training wants them.
@@ -123,7 +123,7 @@ class QatOptions:
         )
         plan = TrainingPlan(
             steps=self.steps,
-            minutes=self._minutes or None,
+            minutes=self._minutes,
             batch=self.batch,
             seed=seed,
             loss=loss,

@@ -69,7 +69,7 @@ OPTIONS: dict[str, tuple[click.ParamType[Any] | Callable[[str], Any], str]] = {
     ),
     "compile": (
         click.Choice(["auto", "on", "off"]),
-        "Whether the step is compiled first: a minute or two, then half the time; needs a C++ compiler. "
+        "Whether the step is compiled first: a minute or two, then shorter steps; needs a C++ compiler. "
         "auto: for ten minutes and more on a CPU.  [default: auto]",
     ),
 }

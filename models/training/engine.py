@@ -167,7 +167,7 @@ class _Run:
             if ended is None:
                 try:
                     self._one_step(done)
-                except compilation_errors() as error:
+                except self._compilation_errors() as error:
                     self._refuse_to_compile(error, wish)
                     continue
                 if self.step % self.plan.validate_every == 0:
@@ -212,6 +212,10 @@ class _Run:
         self.losses += loss.detach() + 0 * norm.detach()
         if self.step % CHECK_EVERY.get(device.type, CHECK_EVERY_ELSEWHERE) == 0:
             self._refuse_nan()
+
+    def _compilation_errors(self) -> tuple[type[Exception], ...]:
+        """What a step may end with where it is compiled, beside what ends any."""
+        return compilation_errors() if self.plan.compiled else ()
 
     def _refuse_to_compile(self, error: Exception, wish: StopWish) -> None:
         """Nothing is wrong where Ctrl-C reached the compiler too."""

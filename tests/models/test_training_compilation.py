@@ -88,13 +88,18 @@ def test_a_compiled_training_is_the_same_training() -> None:
     assert two.network.state_dict().keys() == Small().state_dict().keys()
 
 
+def left_as_it_is(network: nn.Module) -> nn.Module:
+    return network
+
+
 def test_without_a_compiler_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.training.engine.compiled", left_as_it_is)
     with pytest.raises(
         InputError,
         match=r"^the training step cannot be compiled here: No working C\+\+ compiler found in \S+; "
         r"train without that \(--compile off\)$",
     ):
-        run(Uncompilable(), PLAN)
+        run(Uncompilable(), replace(PLAN, compiled=True))
 
     def failing(*_arguments: object, **_options: object) -> object:
         raise TorchDynamoException(NO_COMPILER)
@@ -112,10 +117,11 @@ def test_nowhere_to_write_what_is_compiled_is_a_reason(monkeypatch: pytest.Monke
     assert why_not_compiled("cpu") == "[Errno 2] No such file or directory: '/absent/cache'"
 
 
-def test_ctrl_c_that_reaches_the_compiler_too_is_ctrl_c() -> None:
+def test_ctrl_c_that_reaches_the_compiler_too_is_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.training.engine.compiled", left_as_it_is)
     network = Uncompilable()
     network.interrupted = True
-    result = run(network, PLAN)
+    result = run(network, replace(PLAN, compiled=True))
     assert result.ended == "interrupted" and result.steps == 0
 
 
