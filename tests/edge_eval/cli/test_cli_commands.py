@@ -251,12 +251,12 @@ def test_upscale_keeps_grey_and_alpha(
     picture.save(source)
     result = invoke("upscale", source, "--model", network_file, "-o", tmp_path / "big")
     assert result.exit_code == 0, result.output
-    upscaled = Image.open(tmp_path / "big" / source.name)
-    assert upscaled.mode == {"P": "RGB"}.get(mode, mode)
-    assert upscaled.size == (104, 120)
-    if mode in ("LA", "RGBA"):
-        alpha = np.asarray(upscaled.getchannel("A")).astype(int)
-        assert np.abs(alpha[::2, ::2] - np.asarray(picture.getchannel("A"))).max() <= 4
+    with Image.open(tmp_path / "big" / source.name) as upscaled:
+        assert upscaled.mode == {"P": "RGB"}.get(mode, mode)
+        assert upscaled.size == (104, 120)
+        if mode in ("LA", "RGBA"):
+            alpha = np.asarray(upscaled.getchannel("A")).astype(int)
+            assert np.abs(alpha[::2, ::2] - np.asarray(picture.getchannel("A"))).max() <= 4
 
 
 def test_upscale_says_where_an_image_is_smaller_than_the_only_size(
@@ -265,7 +265,8 @@ def test_upscale_says_where_an_image_is_smaller_than_the_only_size(
     with Image.open(images / "small.png") as picture:
         picture.crop((0, 0, 20, 30)).save(tmp_path / "tiny.png")
     result = invoke("upscale", tmp_path / "tiny.png", "--model", coreml_file, "-o", tmp_path / "big")
-    assert Image.open(tmp_path / "big" / "tiny.png").size == (40, 60)
+    with Image.open(tmp_path / "big" / "tiny.png") as upscaled:
+        assert upscaled.size == (40, 60)
     assert "smaller than the sizes that the file takes, so continued by mirroring" in result.stderr
 
 
