@@ -125,7 +125,9 @@ def in_bfloat16(precision: Precision, device: str) -> bool:
         return precision == "bfloat16"
     import torch
 
-    if device != "cpu" and torch.cuda.is_available():
+    from models.training import device_type
+
+    if device_type(device) == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     able = torch.cpu.get_capabilities()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
@@ -137,14 +139,12 @@ def is_compiled(asked: Compile, device: str, *, long: bool) -> bool:
     Raises:
         InputError: `on`, and nothing can be compiled here.
     """
-    import torch
+    from models.training import device_type, why_not_compiled
 
-    from models.training import why_not_compiled
-
-    on_gpu = device != "cpu" and torch.cuda.is_available()
-    if asked == "off" or (asked == "auto" and (on_gpu or not long)):
+    runs_on = device_type(device)
+    if asked == "off" or (asked == "auto" and (runs_on == "cuda" or not long)):
         return False
-    why_not = why_not_compiled("cuda" if on_gpu else "cpu")
+    why_not = why_not_compiled(runs_on)
     if why_not is not None and asked == "on":
         raise InputError(
             f"training cannot be compiled here: {why_not}; "

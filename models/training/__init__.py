@@ -10,7 +10,7 @@ from .engine import train
 from .folding import FoldedSpan
 from .initialization import initialize, with_img_range
 from .loss import LossWeights, training_loss
-from .parallel import Processes, open_processes
+from .parallel import Processes, device_type, open_processes
 from .plan import ParameterGroup, Point, TrainingPlan, TrainingResult
 from .teacher import with_teacher
 from .validation import total_psnr_y_db
@@ -25,6 +25,7 @@ __all__ = [
     "TrainingPair",
     "TrainingPlan",
     "TrainingResult",
+    "device_type",
     "initialize",
     "open_processes",
     "total_psnr_y_db",

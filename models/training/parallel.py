@@ -92,6 +92,11 @@ class Accelerated:
         return first
 
 
+def device_type(asked: str) -> str:
+    """`cuda` or `cpu`: where training asked for `auto`, `cpu` or `cuda` runs."""
+    return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
+
+
 def open_processes(device: str = "auto") -> Processes:
     """The processes this one belongs to: itself alone, or those that a launcher started with it.
 
@@ -110,6 +115,5 @@ def open_processes(device: str = "auto") -> Processes:
         raise InputError("torch finds no GPU here; leave --device out, or install a build of torch with CUDA")
     torch.backends.cudnn.allow_tf32 = False
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        return Accelerated(cpu=device == "cpu" or not torch.cuda.is_available())
-    found = torch.cuda.is_available() and device != "cpu"
-    return Alone(torch.device("cuda" if found else "cpu"))
+        return Accelerated(cpu=device_type(device) == "cpu")
+    return Alone(torch.device(device_type(device)))
