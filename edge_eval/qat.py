@@ -42,8 +42,9 @@ TEXT_SIDE = 64
 """Height and width of a page in LR pixels."""
 
 LUMA_SHARE = 0.7
-CROP_FLOOR = 16.0
-"""Squared grey levels that are added to the float network's error on a crop before it divides the crop's."""
+IMAGE_FLOOR = 0.03
+"""What is added to the float network's error on an image, the middle one having 1, before it divides that of
+its crops: no image counts for more than 33 times what the middle one does."""
 
 MARGIN = 3
 """LR pixels at a crop's border that do not count: there the float network is off by more than rounding is
@@ -119,7 +120,7 @@ class QatOptions:
             luma_share=LUMA_SHARE,
             distance="squared",
             margin=MARGIN,
-            crop_floor=CROP_FLOOR,
+            image_floor=IMAGE_FLOOR,
         )
         plan = TrainingPlan(
             steps=self.steps,

@@ -113,7 +113,7 @@ def of_text(
         made.append(_reduced(f"page {done}", page, scale / FINER, scale))
         progress(stage, done, count, f"page {done}")
     small = torch.from_numpy(np.stack([pair.lr for pair in made])).permute(0, 3, 1, 2).float() / 255
-    return tuple(made[index] for index in mastered(network, small))
+    return tuple(replace(made[index], drawn=True) for index in mastered(network, small))
 
 
 def _reduced(name: str, hr: Frame, factor: float, scale: int) -> "TrainingPair":

@@ -140,7 +140,7 @@ def quantize_qat(
         raise InputError("there is no image to validate on; hold out at least one")
     device, scale = processes.device if processes else torch.device("cpu"), start.config.upscale
     teacher = copy.deepcopy(network).to(device)
-    if settings.plan.loss.distillation or settings.plan.loss.crop_floor is not None:
+    if settings.plan.loss.distillation or settings.plan.loss.image_floor is not None:
         training = with_teacher(training, teacher, device=device, progress=progress)
     trainable = trainable_from(start, trained=settings.trained, seed=settings.plan.seed)
     crops = CropSource(training, scale=scale, crop=settings.crop, turned=settings.turned, device=device)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError
+from .luma import luma
 
 Frame = NDArray[np.uint8]
 
@@ -25,12 +26,14 @@ class TrainingPair:
         lr: (H, W, C) uint8.
         hr: (s*H, s*W, C) uint8.
         teacher: what a teacher makes of `lr`, shaped like `hr`, uint8; None without one.
+        drawn: whether it is a drawing and no photograph; see `Batch.error`.
     """
 
     name: str
     lr: Frame
     hr: Frame
     teacher: Frame | None = None
+    drawn: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +44,14 @@ class Batch:
         lr: (N, C, H, W).
         hr: (N, C, s*H, s*W).
         teacher: like `hr`, or None.
+        error: (N,), the teacher's squared luma error on the whole image that a crop is of, where 1 is that on
+            the middle photograph; None without a teacher. A drawing, most of which is empty, has at least 1.
     """
 
     lr: Tensor
     hr: Tensor
     teacher: Tensor | None
+    error: Tensor | None = None
 
 
 class CropSource:
@@ -84,6 +90,7 @@ class CropSource:
         self._hr = [_chw(pair.hr, device) for pair in pairs]
         teachers = [pair.teacher for pair in pairs if pair.teacher is not None]
         self._teacher = [_chw(frame, device) for frame in teachers] or None
+        self._error = _relative_errors(pairs).to(device) if teachers else None
         area = np.array(
             [(lr.shape[1] - crop + 1) * (lr.shape[2] - crop + 1) for lr in self._lr], dtype=np.float64
         )
@@ -117,7 +124,8 @@ class CropSource:
         lr_nchw, hr_nchw, *teacher = (
             torch.stack(list(parts)).float() / 255 for parts in zip(*cut, strict=True)
         )
-        return Batch(lr=lr_nchw, hr=hr_nchw, teacher=teacher[0] if teacher else None)
+        error = None if self._error is None else self._error[images[rank:size:world]]
+        return Batch(lr=lr_nchw, hr=hr_nchw, teacher=teacher[0] if teacher else None, error=error)
 
     def _views(self, image: int, top: int, left: int) -> list[tuple[Tensor, int, int, int]]:
         """The images that a crop is cut from, each with the crop's corner and side in its own pixels."""
@@ -126,6 +134,23 @@ class CropSource:
         return [(self._lr[image], top, left, self.crop)] + [
             (one, s * top, s * left, s * self.crop) for one in large
         ]
+
+
+def _relative_errors(pairs: Sequence[TrainingPair]) -> Tensor:
+    """What `Batch.error` says of every image, (N,) float32; 1 for all where the middle one has no error."""
+    errors = torch.tensor([_squared_luma_error(pair) for pair in pairs])
+    drawn = torch.tensor([pair.drawn for pair in pairs])
+    middle = errors[drawn if bool(drawn.all()) else ~drawn].median()
+    if not bool(middle > 0):
+        return torch.ones_like(errors)
+    return torch.where(drawn, errors.clamp_min(middle), errors) / middle
+
+
+def _squared_luma_error(pair: TrainingPair) -> float:
+    """The teacher's on the whole image, in squared grey levels."""
+    assert pair.teacher is not None
+    difference = _chw(pair.teacher, "cpu").float() - _chw(pair.hr, "cpu").float()
+    return float(luma(difference[None]).square().mean())
 
 
 def _turned(chw: Tensor, top: int, left: int, side: int, turn: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .crops import Batch
-from .validation import luma
+from .luma import luma
 
 Distance = Literal["absolute", "squared"]
 
@@ -27,10 +27,10 @@ class LossWeights:
         distance: how a difference counts in these two; squares are those of grey levels.
         margin: LR pixels along each side of a crop that count in no term: near its border the network sees
             padding where the image goes on.
-        crop_floor: where it is given, a crop's difference counts in these two by one over the teacher's own
-            squared error there on luma plus this floor, both in squared grey levels. As in a PSNR, what is
-            lost on a smooth crop, which the teacher gets almost right, then counts for more than the same
-            on a crop full of texture, whose error no network of this size can lower.
+        image_floor: where it is given, a crop's difference counts in these two by one over `Batch.error`, the
+            teacher's own on the image, plus this floor. An error is worth so much in an image's PSNR: what
+            is lost on a smooth image, which the teacher gets almost right, counts for more than the same on
+            one full of texture, whose error no network of this size can lower.
     """
 
     pixel: float = 1.0
@@ -39,7 +39,7 @@ class LossWeights:
     luma_share: float = 0.0
     distance: Distance = "absolute"
     margin: int = 0
-    crop_floor: float | None = None
+    image_floor: float | None = None
 
 
 def training_loss(upscaled: Tensor, batch: Batch, weights: LossWeights) -> Tensor:
@@ -47,18 +47,18 @@ def training_loss(upscaled: Tensor, batch: Batch, weights: LossWeights) -> Tenso
 
     Args:
         upscaled: (N, C, s*H, s*W), any float dtype, unclipped.
-        batch: has a teacher's output where `weights.distillation` is not 0 or there is a `crop_floor`.
+        batch: has a teacher's output where `weights.distillation` is not 0 or there is an `image_floor`.
         weights: factors.
 
     Raises:
         ValueError: a teacher's output is wanted and absent.
     """
-    if batch.teacher is None and (weights.distillation or weights.crop_floor is not None):
-        raise ValueError("distillation and weights of crops need training images with a teacher's output")
+    if batch.teacher is None and (weights.distillation or weights.image_floor is not None):
+        raise ValueError("distillation and weights of images need training images with a teacher's output")
     inside = _inside(batch, weights.margin)
     upscaled, hr = upscaled[inside].float(), batch.hr[inside]
     teacher = hr if batch.teacher is None else batch.teacher[inside]
-    crops = None if weights.crop_floor is None else _crop_weights(teacher - hr, weights.crop_floor)
+    crops = _crop_weights(batch, weights.image_floor)
     difference = upscaled - hr
     loss = difference.new_zeros(())
     if weights.pixel:
@@ -77,10 +77,9 @@ def _inside(batch: Batch, margin: int) -> tuple[Any, ...]:
     return (..., *(slice(cut, side - cut) for side in batch.hr.shape[-2:]))
 
 
-def _crop_weights(error: Tensor, floor: float) -> Tensor:
-    """What each crop counts, (N, 1, 1, 1), by the teacher's error on it, (N, C, H, W)."""
-    squared = 255**2 * luma(error).square().mean((1, 2))
-    return (1 / (squared + floor)).view(-1, 1, 1, 1)
+def _crop_weights(batch: Batch, floor: float | None) -> Tensor | None:
+    """What each crop counts, (N, 1, 1, 1); None where all count the same."""
+    return None if floor is None or batch.error is None else (1 / (batch.error + floor)).view(-1, 1, 1, 1)
 
 
 def _distance(difference: Tensor, weights: LossWeights, crops: Tensor | None) -> Tensor:

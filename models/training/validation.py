@@ -7,12 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from .crops import Frame, TrainingPair
+from .luma import luma
 
 MOST_PIXELS = 2**16
 """LR pixels that are run together."""
-
-BT601_STUDIO = (65.481, 128.553, 24.966)
-"""Y = 16 + this * RGB for RGB in [0, 1] (ITU-R BT.601, 16..235); the offset cancels in a difference."""
 
 
 @torch.no_grad()
@@ -58,9 +56,3 @@ def _psnr_y_db(difference: Tensor, border: int) -> Tensor:
     if min(y.shape[1:]) > 2 * border:
         y = y[:, border : y.shape[1] - border, border : y.shape[2] - border]
     return 10 * torch.log10(255**2 / y.square().mean((1, 2)).clamp_min(255**2 * 1e-10))
-
-
-def luma(difference: Tensor) -> Tensor:
-    """The Y of a difference, (N, C, H, W) to (N, H, W), in its unit; grey images are their own."""
-    weights = BT601_STUDIO if difference.shape[1] == 3 else (255.0,)
-    return torch.einsum("nchw,c->nhw", difference, difference.new_tensor(weights) / 255)

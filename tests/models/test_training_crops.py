@@ -118,23 +118,43 @@ def test_luma_counts_as_the_evaluation_counts_it_and_squares_are_of_grey_levels(
     assert float(training_loss(upscaled[:, 1:2], grey, LossWeights(luma_share=0.5))) == pytest.approx(0.2)
 
 
-def test_crops_count_by_the_teachers_own_error_on_them() -> None:
+def test_crops_count_by_the_teachers_error_on_their_images() -> None:
     hr = torch.zeros(2, 3, 8, 8)
-    teacher = hr.clone()
-    teacher[1] += 4 / 255
-    on_luma = 4 * (65.481 + 128.553 + 24.966) / 255
-    batch = Batch(lr=torch.zeros(2, 3, 4, 4), hr=hr, teacher=teacher)
+    teacher = hr + torch.tensor([0, 4 / 255]).view(-1, 1, 1, 1)
+    batch = Batch(lr=torch.zeros(2, 3, 4, 4), hr=hr, teacher=teacher, error=torch.tensor([0.5, 3.0]))
     upscaled = teacher + 2 / 255
 
     def loss(**weights: Any) -> float:
-        options: dict[str, Any] = {"distance": "squared", "crop_floor": 9.0, **weights}
+        options: dict[str, Any] = {"distance": "squared", "image_floor": 0.1, **weights}
         return float(training_loss(upscaled, batch, LossWeights(**options)))
 
-    assert loss(pixel=0, distillation=1) == pytest.approx((4 / 9 + 4 / (on_luma**2 + 9)) / 2)
-    assert loss() == pytest.approx((4 / 9 + 36 / (on_luma**2 + 9)) / 2)
-    assert loss(crop_floor=None) == pytest.approx((4 + 36) / 2)
-    with pytest.raises(ValueError, match="weights of crops need .* a teacher's output"):
-        training_loss(batch_of(0.3).hr, batch_of(0.3), LossWeights(crop_floor=9.0))
+    assert loss(pixel=0, distillation=1) == pytest.approx((4 / 0.6 + 4 / 3.1) / 2)
+    assert loss() == pytest.approx((4 / 0.6 + 36 / 3.1) / 2)
+    assert loss(image_floor=None) == pytest.approx((4 + 36) / 2)
+    with pytest.raises(ValueError, match="weights of images need .* a teacher's output"):
+        training_loss(batch_of(0.3).hr, batch_of(0.3), LossWeights(image_floor=0.1))
+
+
+def test_teachers_errors_are_relative_to_the_middle_photograph_and_drawings_count_no_more() -> None:
+    def image(off: int, *, drawn: bool = False) -> TrainingPair:
+        hr = np.full((16, 16, 3), 100, np.uint8)
+        return TrainingPair(name="", lr=hr[::2, ::2], hr=hr, teacher=hr + np.uint8(off), drawn=drawn)
+
+    def errors(*pairs: TrainingPair) -> list[float]:
+        source = CropSource(pairs, scale=2, crop=4)
+        batch = source.batch(size=64, seed=0, step=0)
+        assert batch.error is not None and batch.teacher is not None
+        halves = [source.batch(size=64, seed=0, step=0, rank=rank, world=2).error for rank in (0, 1)]
+        assert all(half is not None and half.equal(batch.error[k::2]) for k, half in enumerate(halves))
+        off = ((batch.teacher - batch.hr) * 255).mean((1, 2, 3)).round()
+        by_image = {int(key): float(error) for key, error in zip(off, batch.error, strict=True)}
+        return [by_image[key] for key in sorted(by_image)]
+
+    assert errors(image(2), image(4), image(8)) == pytest.approx([0.25, 1, 4])
+    drawings = image(1, drawn=True), image(16, drawn=True)
+    assert errors(*drawings, image(2), image(4), image(8)) == pytest.approx([1, 0.25, 1, 4, 16])
+    assert errors(image(2, drawn=True), image(4, drawn=True)) == pytest.approx([1, 4])
+    assert errors(image(0), image(0), image(3)) == [1, 1]
 
 
 def test_what_lies_in_the_margin_does_not_count() -> None:
