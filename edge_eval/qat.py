@@ -81,7 +81,7 @@ class QatOptions:
     held_out: int | None = None
     trained: "TrainedName" = "folded"
     teacher_share: float = 0.7
-    batch: int = 8
+    batch: int = 32
     crop: int = 32
     pace: float = 0.3
     scales_pace: float = 3.0

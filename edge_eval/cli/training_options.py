@@ -45,7 +45,7 @@ OPTIONS: dict[str, tuple[click.ParamType[Any] | Callable[[str], Any], str]] = {
         click.FloatRange(0, 1),
         "Weight of the difference to the float network; the rest goes to the original.  [default: 0.7]",
     ),
-    "batch": (COUNT, "Crops per step, over all processes.  [default: 8]"),
+    "batch": (COUNT, "Crops per step, over all processes.  [default: 32]"),
     "crop": (click.IntRange(min=8), "Side of a crop in LR pixels.  [default: 32]"),
     "smaller": (
         parts_of_size,
